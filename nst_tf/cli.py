@@ -11,7 +11,7 @@ from typing import Any
 from absl import flags as absl_flags
 
 from nst_tf import flags
-from nst_tf.options import Options, suggest
+from nst_tf.options import SMALLEST, Options, suggest
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -73,19 +73,36 @@ def export(arguments: list[str]) -> int:
     """Writes the whole stylisation as a SavedModel, to run without nst_tf."""
     given = flags.parse("export", arguments)
     fixed = {**given.flags}
-    output, preset = fixed.pop("output"), fixed.pop("preset")
+    output = fixed.pop("output")
+    fixed.pop("preset")
     if not output:
         raise ValueError(
             "`output` is missing. Give a folder to make, as in "
             "--output=models/nst/1."
         )
-    base = flags.read_preset(preset) if preset else {}
-    options = Options.from_dict(flags.merge(base, given.options))
+    options = _options(given)
     with _tensorflow_unheard():
         from nst_tf import export as export_
     recipe = export_.save(output, options=options, **fixed)
     inputs = ", ".join(recipe["signatures"]["serving_default"]["inputs"])
     print(f"Saved {output}: {inputs}")
+    return OK
+
+
+def plan(arguments: list[str]) -> int:
+    """Tells tiles, memory and time of a run of some size, without running."""
+    given = flags.parse("plan", arguments)
+    size = _size(given.flags["size"])
+    options = _options(given)
+    with _tensorflow_unheard():
+        from nst_tf import devices, forecast
+    devices.select(given.flags["device"])
+    if options.network == "vgg19":  # the numbers of the kernels do not count
+        options = options.replace(weights="random")
+    expected = forecast.forecast(size, options)
+    for height, width, steps in expected.scales:
+        print(f"{width} x {height} px, {steps} steps of {options.optimizer}")
+    print(f"{expected} on {devices.describe()}")
     return OK
 
 
@@ -110,9 +127,29 @@ def presets(arguments: list[str]) -> int:
 COMMANDS: dict[str, Any] = {
     "stylize": stylize,
     "export": export,
+    "plan": plan,
     "show": show,
     "presets": presets,
 }
+
+
+def _options(given: flags.Given) -> Options:
+    preset = given.flags["preset"]
+    base = flags.read_preset(preset) if preset else {}
+    return Options.from_dict(flags.merge(base, given.options))
+
+
+def _size(text: str | None) -> tuple[int, int]:
+    """`8000x6000` -> (6000, 8000), height first."""
+    width, _, height = (text or "").lower().partition("x")
+    if width.isdecimal() and height.isdecimal():
+        size = int(height), int(width)
+        if SMALLEST <= min(size) and max(size) <= 10**6:
+            return size
+    raise ValueError(
+        f"`size` should be width and height in pixels, at least {SMALLEST} "
+        f'each, as --size=8000x6000; received "{text or ""}".'
+    )
 
 
 def _overview() -> str:

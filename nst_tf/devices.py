@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 import tensorflow as tf
@@ -10,7 +11,8 @@ import tensorflow as tf
 def select(name: str = "auto") -> None:
     """Makes TensorFlow use `auto`, `cpu`, `gpu` or `gpu:N`; call it first.
 
-    GPU memory is taken as it is needed.
+    `auto` and `gpu` take all GPUs there are: tiles are shared among them,
+    a picture without tiles has the first. Memory is taken as it is needed.
 
     Raises:
       ValueError: there is no such device.
@@ -28,11 +30,11 @@ def select(name: str = "auto") -> None:
                 "GPUs. Use --device=cpu, or install the cuda extra: pip "
                 "install 'nst_tf[cuda]'."
             )
-        gpus = [gpus[int(number or 0)]]
+        gpus = [gpus[int(number)]] if number else gpus
     elif kind == "cpu":
         gpus = []
-    tf.config.set_visible_devices(gpus[:1], "GPU")
-    for gpu in gpus[:1]:
+    tf.config.set_visible_devices(gpus, "GPU")
+    for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
 
 
@@ -50,13 +52,43 @@ def describe() -> str:
     return f"CPU {platform.machine()}, {cores} cores"
 
 
-def available_memory() -> int | None:
-    """Bytes that a run may take on the CPU: the machine's and the cgroup's.
+def is_gpu() -> bool:
+    """Whether a GPU does the work."""
+    return bool(tf.config.get_visible_devices("GPU"))
 
-    None where the system does not tell (not Linux), or a GPU does the work.
+
+def workers() -> list[str]:
+    """Names of the devices that can share the work: all GPUs, or all CPUs."""
+    kind = "GPU" if is_gpu() else "CPU"
+    return [device.name for device in tf.config.list_logical_devices(kind)]
+
+
+def available_memory() -> int | None:
+    """Bytes that a run may take: the GPU's; or the machine's and the cgroup's.
+
+    None where the system does not tell.
     """
-    if tf.config.get_visible_devices("GPU"):
+    return _gpu_memory() if is_gpu() else _machine_memory()
+
+
+def _gpu_memory() -> int | None:
+    """Free bytes of the fullest visible GPU, as nvidia-smi has it."""
+    query = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        # A name, not a path: the driver installs it where it likes.
+        told = subprocess.run(  # noqa: S603
+            ["nvidia-smi", *query],  # noqa: S607
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=20,
+        )
+        return min(int(line) for line in told.stdout.split()) << 20
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
+
+
+def _machine_memory() -> int | None:
     try:
         text = Path("/proc/meminfo").read_text()
         kilobytes = int(text.split("MemAvailable:")[1].split()[0])

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from nst_tf import graph, record, transfer
 from nst_tf import weights as weights_
-from nst_tf.options import Options
+from nst_tf.options import SMALLEST, Options
 
 ENCODED = tf.TensorSpec([], tf.string)
 ATTRIBUTES = {"serving_default": "stylize"}  # of what Python loads
@@ -46,15 +46,20 @@ def save(
     plan = graph.Plan(options=options, **fixed)
     folder = Path(output)
     _check_folder(folder)
-    weights = weights_.load(options.weights, options.seed)
+    layers = [name for part in options.used_layers() for name, _ in part]
+    weights = weights_.load(
+        options.weights, options.seed, options.network, layers
+    )
     if weights.warning:
         warnings.warn(weights.warning, UserWarning, stacklevel=2)
-    layers = [name for part in options.used_layers() for name, _ in part]
-    network = weights_.network(weights, layers, options.pooling)
+    network = weights_.network(
+        weights, layers, options.pooling, options.precision
+    )
     module = tf.Module(name="nst_tf")
     module.kernels = _stored(network, plan.weights_dtype)
     features = _stateless(network, module.kernels)
-    engine = transfer.build(features, options, jit=options.jit == "on")
+    tile = options.tile if isinstance(options.tile, int) else 0
+    engine = transfer.build(features, options, options.jit == "on", tile)
     functions = _functions(plan, engine)
     for name, function in functions.items():
         setattr(module, ATTRIBUTES.get(name, name), function)
@@ -175,11 +180,11 @@ def _recipe(plan: graph.Plan, weights, functions) -> dict[str, Any]:
         "options": plan.options.to_dict(),
         "inputs": {"content": None, "styles": [], "init": None},
         "network": {
-            "name": "vgg19",
+            "name": weights.network,
             "weights": weights.name,
             "sha256": weights.sha256,
         },
-        "export": {**fixed, "smallest": graph.SMALLEST},
+        "export": {**fixed, "smallest": SMALLEST},
         "signatures": signatures,
         "versions": record.versions(),
     }

@@ -75,9 +75,18 @@ EXPORT = (
         "float32",
     ),
 )
+PLAN = (
+    Flag("size", "size", "of the result, as 8000x6000"),
+    Flag("preset", "size", "a set of options; nst-tf presets lists them"),
+    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
+)
 # The commands that stylise: their own flags, the options without a meaning.
-FLAGS = {"stylize": STYLIZE, "export": EXPORT}
-VOID = {"stylize": (), "export": ("max_size",)}
+FLAGS = {"stylize": STYLIZE, "export": EXPORT, "plan": PLAN}
+VOID = {
+    "stylize": (),
+    "export": ("max_size",),
+    "plan": ("max_size", "enlarge"),
+}
 # Arguments without a dash, and what they are.
 POSITIONAL = {"show": "RESULT..."}
 

@@ -13,9 +13,8 @@ from typing import Any
 import tensorflow as tf
 
 from nst_tf import transfer
-from nst_tf.options import Options
+from nst_tf.options import SMALLEST, Options, steps_at
 
-SMALLEST = 16  # pixels: four halvings leave block 5 one position
 LONGEST = 10**7  # steps, where --max_steps does not say
 RGB = tf.TensorSpec([None, None, 3], tf.uint8)
 Tensors = dict[str, tf.Tensor]
@@ -97,15 +96,19 @@ def stylize(plan: Plan, engine: transfer.Transfer, given: Tensors) -> Tensors:
         given.get("style_blend", [1.0]),
         _first_image(plan.options, content, styles, given.get("seed")),
         _weights(given),
-        lambda: [steps],
-        plan.options.scales,
+        lambda scale: [steps_at(scale, steps)],
+        plan.options.factors(),
         advance=_in_parts(engine.advance, plan.reports - 1, costs, counts),
     ):
         image = snapshot.image
         if len(costs) == 2 * snapshot.scale:  # step 0
             costs.append(_row(snapshot.costs)[None])
             counts.append(snapshot.step[None])
-    counts = [count + k // 2 * steps for k, count in enumerate(counts)]
+    before = tf.zeros([], tf.int32)
+    for scale in range(len(counts) // 2):
+        for k in (2 * scale, 2 * scale + 1):
+            counts[k] += before
+        before += steps_at(scale, steps)
     return {
         "image": tf.cast(tf.round(image[0] * 255.0), tf.uint8),
         "costs": tf.concat(costs, 0),
@@ -218,7 +221,8 @@ def picture(plan: Plan, name: str, image: tf.Tensor) -> tf.Tensor:
 
 def _pictures(plan: Plan, given: Tensors) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """The content and the styles, each of the size to be used."""
-    smallest = SMALLEST * 2 ** (plan.options.scales - 1)
+    factors = plan.options.factors()
+    smallest = int(SMALLEST * factors[0])
     pictures = {n: picture(plan, n, given[n]) for n in plan.names}
     size = tf.shape(pictures["content"])[1:3]
     for name in plan.names[1:]:
@@ -227,7 +231,7 @@ def _pictures(plan: Plan, given: Tensors) -> tuple[tf.Tensor, list[tf.Tensor]]:
         size = tf.shape(pictures[name])[1:3]
         message = (
             f"`{name}` should be at least {smallest} x {smallest} pixels "
-            f"(height and width as used, at {plan.options.scales} scales)"
+            f"(height and width as used, at {len(factors)} scales)"
         )
         with _required((tf.reduce_min(size) >= smallest, message, size)):
             pictures[name] = tf.identity(pictures[name])
@@ -259,7 +263,7 @@ def _fitted_size(style: tf.Tensor, content: tf.Tensor, options: Options):
 
 def _first_image(options: Options, content, styles, seed) -> tf.Tensor:
     """Where the coarsest scale starts, [1, h, w, 3] of its size."""
-    small = transfer.shrink(content, 2 ** (options.scales - 1))
+    small = transfer.shrink(content, options.factors()[0])
     if options.init == "content":
         return small
     if options.init == "style":
@@ -325,6 +329,11 @@ def _check_options(options: Options, styles: int, max_steps: int) -> None:
         raise ValueError(
             "`init` should be content, noise or style in an export, as a "
             f'SavedModel reads no files; received "{options.init}".'
+        )
+    if isinstance(options.scales, tuple):
+        raise ValueError(
+            "`scales` should be a number in an export, which takes pictures "
+            f"of any size; received {','.join(map(str, options.scales))}."
         )
     if not options.style_weight:
         raise ValueError(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -11,16 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from nst_tf import devices, images
+from nst_tf import images, memory
 from nst_tf import weights as weights_
-from nst_tf.options import Options
-
-# Peak memory of a run on the CPU: what TensorFlow and the network take, and
-# what each pixel adds. With XLA measured at 256, 512 and 768 px (max pooling;
-# average takes less); without, at 512 px alone, and rounded up.
-BYTES_AT_LEAST = 1.0e9
-BYTES_PER_PIXEL = {True: 5500, False: 2500}
-SMALLEST = 16  # pixels: four halvings leave block 5 one position
+from nst_tf.options import SMALLEST, Options, steps_at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +25,29 @@ class Inputs:
     blend: Sequence[float]
     image: np.ndarray  # where the coarsest scale starts
     alpha: np.ndarray | None
+    tile: int  # side of the tiles in pixels; 0: the whole at once
     sources: dict[str, Any]  # paths and digests, for the recipe
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the result, pixels."""
         return self.content.shape[0], self.content.shape[1]
+
+    @property
+    def factors(self) -> list[float]:
+        """How much smaller each scale is than the result."""
+        return self.options.factors(self.size)
+
+    @property
+    def schedule(self) -> list[int]:
+        """Steps at each scale, coarse to fine."""
+        scales = range(len(self.factors))
+        return [steps_at(scale, self.options.steps) for scale in scales]
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width at each scale, pixels, coarse to fine."""
+        return [scaled(self.size, factor) for factor in self.factors]
 
 
 def prepare(content, style, *, options=None, **overrides) -> Inputs:
@@ -48,22 +57,23 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
     if style is None:
         sources = []
     _check_sources(content, sources, options)
-    weights_.check(options.weights)
+    weights_.check(options.weights, options.network)
     pictures = [_read(source, "style") for source in sources]
     if content is not None:
         photograph = _read(content, "content")
         size = images.fit(
             photograph.rgb.shape[:2], options.max_size, options.enlarge
         )
-        _check_memory(size, options)
+        tile = memory.choose_tile(size, options)
         rgb = images.resize(photograph.rgb, size)
         alpha = photograph.alpha
     else:
         shape = pictures[0].rgb.shape[:2]
         size = images.fit(shape, options.max_size, options.enlarge)
-        _check_memory(size, options)
+        tile = memory.choose_tile(size, options)
         rgb, alpha = np.full((*size, 3), 0.5, "float32"), None
-    _check_size("content" if content is not None else "style", size, options)
+    name = "content" if content is not None else "style"
+    _check_size(name, size, options.factors(size)[0])
     styles = [_style(picture.rgb, size, options) for picture in pictures]
     identities = {
         "content": (None if content is None else identity(content, "content")),
@@ -79,29 +89,9 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
         blend=options.style_blend or (1.0,) * len(styles),
         image=_first_image(rgb, styles, size, options),
         alpha=alpha,
+        tile=tile,
         sources=identities,
     )
-
-
-def out_of_memory(size: tuple[int, int], options: Options) -> str:
-    """What was tried, what should fit, and the flag to use, in one line."""
-    available = devices.available_memory() or BYTES_AT_LEAST
-    room = max(0.0, available - BYTES_AT_LEAST)
-    pixels = 0.8 * room / BYTES_PER_PIXEL[options.jit != "off"]
-    side = int(max(size) * min(0.7, math.sqrt(pixels / (size[0] * size[1]))))
-    return (
-        f"out of memory: {size[1]} x {size[0]} pixels do not fit into the "
-        f"{available / 1e9:.1f} GB that are free. About {side} on the long "
-        f"side should: --max_size={side}."
-    )
-
-
-def _check_memory(size: tuple[int, int], options: Options) -> None:
-    available = devices.available_memory()
-    each = BYTES_PER_PIXEL[options.jit != "off"]
-    needed = BYTES_AT_LEAST + each * size[0] * size[1]
-    if available is not None and needed > available:
-        raise ValueError(out_of_memory(size, options))
 
 
 def _check_sources(content, styles: list, options: Options) -> None:
@@ -135,16 +125,15 @@ def _check_sources(content, styles: list, options: Options) -> None:
         )
 
 
-def _check_size(name: str, size: tuple[int, int], options: Options) -> None:
-    factor = 2 ** (options.scales - 1)
-    if min(size) // factor < SMALLEST:
-        coarse = f" at the coarsest of {options.scales} scales"
+def _check_size(name: str, size: tuple[int, int], largest: float) -> None:
+    """ValueError if a picture is too small at the coarsest scale."""
+    if min(size) / largest < SMALLEST:
         raise ValueError(
             f"`{name}` should be at least {SMALLEST} x {SMALLEST} pixels"
-            + (coarse if factor > 1 else "")
+            + (" at the coarsest of its scales" if largest > 1 else "")
             + f"; received {size[1]} x {size[0]} (width x height) after "
             "--max_size. Use a larger picture"
-            + (", fewer --scales" if factor > 1 else "")
+            + (", fewer --scales" if largest > 1 else "")
             + " or a larger --max_size."
         )
 
@@ -159,14 +148,13 @@ def _read(source, name: str) -> images.Picture:
 def _style(rgb: np.ndarray, size, options: Options) -> np.ndarray:
     wanted = max(SMALLEST, round(max(size) * options.style_scale))
     fitted = images.fit(rgb.shape[:2], wanted, options.enlarge)
-    _check_size("style", fitted, options)
+    _check_size("style", fitted, options.factors(size)[0])
     return images.resize(rgb, fitted)
 
 
 def _first_image(content, styles, size, options: Options) -> np.ndarray:
     """Where the coarsest scale starts, float32 `[h, w, 3]` in [0, 1]."""
-    factor = 2 ** (options.scales - 1)
-    coarse = tuple((side + factor // 2) // factor for side in size)
+    coarse = scaled(size, options.factors(size)[0])
     if options.init == "content":
         return images.resize(content, coarse)
     if options.init == "style":
@@ -182,6 +170,11 @@ def _first_image(content, styles, size, options: Options) -> np.ndarray:
     ratio = 1.0 if options.noise_ratio is None else options.noise_ratio
     mixed = ratio * noise + (1 - ratio) * images.resize(content, coarse)
     return mixed.astype("float32")
+
+
+def scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    """The size that is `factor` times smaller, as `transfer.shrink` has it."""
+    return int(size[0] / factor + 0.5), int(size[1] / factor + 0.5)
 
 
 def _cover(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -36,12 +36,26 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     "sgd": {"learning_rate": 1e-6, "decay": 1.0, "momentum": 0.9},
 }
 Layers = tuple[tuple[str, float], ...]
+# Long side in pixels of the coarsest size that is chosen for any picture:
+# what VGG-19 sees at once is then a large part of it, and strokes are broad.
+COARSEST = 256
+SMALLEST = 16  # pixels: four halvings leave block 5 one position
+MOST_SCALES = 8
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """' Did you mean "x"?' with the nearest known word, or ''."""
     close = difflib.get_close_matches(str(word), list(known), 1, 0.6)
     return f' Did you mean "{close[0]}"?' if close else ""
+
+
+def steps_at(scale: int, steps: Any) -> Any:
+    """Steps at a scale, 0 being the coarsest: fewer where they take longest.
+
+    From the third scale on strokes are laid and only detail is missing.
+    `steps` may be an int or an integer tensor.
+    """
+    return -(-steps // 2 ** max(0, scale - 1))
 
 
 def layer_name(name: str) -> str:
@@ -228,7 +242,12 @@ class Options:
     )
     # Size
     steps: int = _option(
-        100, "size", "steps at each scale, one evaluation each", 0, 10**7
+        100,
+        "size",
+        "steps at each of the first two scales, one evaluation each; half as "
+        "many at each further one",
+        0,
+        10**7,
     )
     max_size: int = _option(
         512,
@@ -240,8 +259,11 @@ class Options:
     enlarge: bool = _option(
         False, "size", "let --max_size enlarge smaller pictures"
     )
-    scales: int = _option(
-        2, "size", "coarse to fine: this many sizes, each twice the last", 1, 8
+    scales: str | int | tuple[int, ...] = _option(
+        "auto",
+        "size",
+        "coarse to fine: how many sizes, each twice the last; or the long "
+        "sides to pass through, as 256,512; auto: from about 256 px",
     )
     margin: int = _option(
         8, "size", "pixels painted beyond the frame and cut off", 0, 16
@@ -252,13 +274,31 @@ class Options:
         "network",
         "VGG-19 weights: auto, imagenet, random, or a file's PATH",
     )
+    network: str = _option(
+        "vgg19",
+        "network",
+        "what looks at the pictures",
+        choices=("vgg19", "vgg19_slim"),
+    )
     pooling: str = _option(
         "avg", "network", "how the network halves", choices=("max", "avg")
+    )
+    precision: str = _option(
+        "float32",
+        "network",
+        "what the convolutions compute in",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    tile: str | int = _option(
+        "auto",
+        "network",
+        "side in pixels of the parts computed one at a time, a multiple of "
+        "16; off; auto: what fits into the memory there is",
     )
     jit: str = _option(
         "auto",
         "network",
-        "compile with XLA; auto: yes, but not in an export",
+        "compile with XLA; auto: on a GPU, without tiles",
         choices=("auto", "on", "off"),
     )
 
@@ -311,12 +351,31 @@ class Options:
             self.style_layers if self.style_weight else (),
         )
 
+    def factors(self, size: tuple[int, int] | None = None) -> list[float]:
+        """How much smaller each scale is than the result, coarse to fine.
+
+        Args:
+          size: of the result, pixels; None if it is not known yet.
+        """
+        long, short = max(size or (512,)), min(size or (512,))
+        if isinstance(self.scales, tuple):
+            return [long / side for side in self.scales if side < long] + [1.0]
+        if isinstance(self.scales, int):
+            count = self.scales
+        else:
+            largest = min(MOST_SCALES, 1 + int(math.log2(short / SMALLEST)))
+            count = 1 + round(math.log2(max(1, long / COARSEST)))
+            count = max(1, min(count, largest))
+        return [2.0**k for k in reversed(range(count))]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` gives the same options back."""
         values = dataclasses.asdict(self)
         for name in ("content_layers", "style_layers"):
             values[name] = dict(values[name])
-        values["style_blend"] = list(values["style_blend"])
+        for name, value in values.items():
+            if isinstance(value, tuple):
+                values[name] = list(value)
         return values
 
     @classmethod
@@ -346,6 +405,10 @@ def _validated(field: dataclasses.Field, value: Any) -> Any:
         return parse_layers(value)
     if field.name == "style_blend":
         return _blend(value)
+    if field.name == "scales":
+        return _scales(value)
+    if field.name == "tile":
+        return _tile(value)
     choices = field.metadata["choices"]
     optional = field.default is None
     if optional and value is None:
@@ -385,3 +448,39 @@ def _blend(value: str | Iterable[float]) -> tuple[float, ...]:
     if blend and not sum(blend):
         raise ValueError("expected a positive sum; received only zeros.")
     return blend
+
+
+def _scales(value: Any) -> str | int | tuple[int, ...]:
+    """`auto`, a count, or ascending long sides; no side is under 16."""
+    if value == "auto":
+        return value
+    many = isinstance(value, str | Iterable)
+    parts = str(value).split(",") if isinstance(value, str) else value
+    try:
+        numbers = [int(part) for part in (parts if many else [value])]
+        exact = numbers == [float(p) for p in (parts if many else [value])]
+    except (TypeError, ValueError, OverflowError):
+        numbers, exact = [], False
+    if exact and len(numbers) == 1 and 1 <= numbers[0] <= MOST_SCALES:
+        return numbers[0]
+    rising = sorted(set(numbers)) == numbers and len(numbers) < MOST_SCALES
+    if exact and rising and numbers and numbers[0] >= SMALLEST:
+        return tuple(numbers)
+    raise ValueError(
+        f"expected auto, a number from 1 to {MOST_SCALES}, or rising long "
+        f'sides of at least {SMALLEST} pixels, as 256,512; received "{value}".'
+    )
+
+
+def _tile(value: Any) -> str | int:
+    if value in ("auto", "off"):
+        return value
+    try:
+        side = int(value)
+        if side == float(value) and side >= 64 and side % 16 == 0:
+            return side
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(
+        f'expected auto, off, or a multiple of 16 from 64; received "{value}".'
+    )

@@ -5,7 +5,9 @@ import sys
 import time
 from pathlib import Path
 
+from nst_tf import memory
 from nst_tf import run as run_
+from nst_tf.forecast import duration, pixels_seen
 from nst_tf.inputs import Inputs
 
 
@@ -38,7 +40,7 @@ class Progress:
         left = self._left(result, each)
         if left and not self._told and result.step >= 4:
             self._told = True
-            self.say(f"About {_duration(left)} to go, {each:.2g} s a step.")
+            self.say(f"About {duration(left)} to go, {each:.2g} s a step.")
         if self._live:
             self._draw(self._bar(result, each, left))
 
@@ -51,31 +53,46 @@ class Progress:
     def _announce(self, result: run_.Result) -> None:
         options, network = self._inputs.options, result.record["network"]
         height, width = self._inputs.size
-        scales = f" at each of {options.scales} scales"
+        steps = " + ".join(map(str, result.schedule))
         self.say(
-            f"{width} x {height} px, {options.steps} steps of "
-            f"{options.optimizer}{scales if options.scales > 1 else ''}; "
-            f"VGG-19, weights {Path(network['weights']).name} "
-            f"({network['sha256'][:8]}); {result.record['device']}"
+            f"{width} x {height} px, {steps} steps of {options.optimizer}; "
+            f"{network['name']}, weights {Path(network['weights']).name} "
+            f"({network['sha256'][:8]}); {result.record['device']}; "
+            f"{self._resources()}"
         )
 
+    def _resources(self) -> str:
+        """What was chosen, and what it takes."""
+        size, options, tile = (
+            self._inputs.size,
+            self._inputs.options,
+            self._inputs.tile,
+        )
+        parts = f"tiles of {tile} px" if tile else "no tiles"
+        peak = memory.peak(size, options, tile) / 1e9
+        return f"{parts}, about {peak:.1f} GB"
+
     def _left(self, result: run_.Result, each: float | None) -> float | None:
-        """Seconds; a finer scale's step costs four times as much."""
+        """Seconds; a step takes as long as there are pixels."""
         if each is None:
             return None
         left = float(result.steps - result.step)
-        for finer in range(1, result.scales - result.scale):
-            left += result.steps * 4**finer
+        now, *finer = (
+            pixels_seen(size, self._inputs.options, self._inputs.tile)
+            for size in self._inputs.sizes[result.scale :]
+        )
+        coming = zip(result.schedule[result.scale + 1 :], finer, strict=True)
+        left += sum(steps * pixels / now for steps, pixels in coming)
         return left * each
 
     def _bar(self, result: run_.Result, each, left) -> str:
-        total = result.steps * result.scales
+        total = result.total
         filled = 20 * result.count // max(1, total)
         scale = f"scale {result.scale + 1}/{result.scales}  "
         costs = result.costs
         text = f"[{'#' * filled}{'.' * (20 - filled)}] {result.count}/{total}  "
         if each:
-            text += f"{_duration(left)} left  {1 / each:.2g} steps/s  "
+            text += f"{duration(left)} left  {1 / each:.2g} steps/s  "
         text += (
             (scale if result.scales > 1 else "")
             + f"J {costs['total']:.3g}  content {costs['content']:.3g}  "
@@ -91,11 +108,3 @@ class Progress:
     def _clear(self) -> None:
         if self._live:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"

@@ -24,8 +24,9 @@ class Result:
     """The best picture after some steps, and how it came about.
 
     Attributes:
-      scale, scales: which size of how many, from 0, coarse to fine.
-      step, steps: steps taken at this scale, and asked for.
+      scale: which size, from 0, coarse to fine.
+      step: steps taken at this scale.
+      schedule: steps asked for at each scale.
       costs: `total`, `content`, `style`, `tv`, and `style/LAYER` each;
         unweighted but for `total`.
       diverged: nothing finite was left to go on from; the picture is the
@@ -34,9 +35,8 @@ class Result:
     """
 
     scale: int
-    scales: int
     step: int
-    steps: int
+    schedule: Sequence[int]
     costs: dict[str, float]
     diverged: bool
     record: dict[str, Any]
@@ -45,14 +45,29 @@ class Result:
     state: transfer.State = dataclasses.field(repr=False)
 
     @property
+    def scales(self) -> int:
+        """How many sizes there are."""
+        return len(self.schedule)
+
+    @property
+    def steps(self) -> int:
+        """Steps asked for at this scale."""
+        return self.schedule[self.scale]
+
+    @property
     def count(self) -> int:
         """Steps taken at all scales so far."""
-        return self.scale * self.steps + self.step
+        return sum(self.schedule[: self.scale]) + self.step
+
+    @property
+    def total(self) -> int:
+        """Steps asked for at all scales."""
+        return sum(self.schedule)
 
     @property
     def last(self) -> bool:
         """Whether this is where the run ends."""
-        done = self.scale == self.scales - 1 and self.step == self.steps
+        done = self.scale == self.scales - 1 and self.step >= self.steps
         return done or self.diverged
 
     @property
@@ -140,14 +155,14 @@ def results(
     strides = [every] if isinstance(every, int) else list(every or ())
     if patience is None:
         patience = math.inf if strides else 1.0
-    engine, weights = _engine(options)
+    transferring, weights = engine(options, inputs.tile)
     recipe = _recipe(inputs, weights)
     restored, first, seconds = None, -1, 0.0
     if resume:
         past, arrays = resume
         check_same(past, recipe)
         seconds, first = past["seconds"], past["step"]
-        restored = past["scale"], engine.restore(arrays)
+        restored = past["scale"], transferring.restore(arrays)
         recipe["costs"]["start"] = past["costs"]["start"]
     arguments = options.optimizer_arguments()
     numbers = transfer.Numbers(
@@ -157,22 +172,23 @@ def results(
         arguments.get("learning_rate", 0.0),
     )
     started = time.monotonic() - seconds
-    for snapshot in engine.snapshots(
+    for snapshot in transferring.snapshots(
         tf.constant(inputs.content[None]),
         [tf.constant(style[None]) for style in inputs.styles],
         inputs.blend,
         tf.constant(inputs.image[None]),
         numbers,
-        lambda: pace(options.steps, strides, patience),
-        options.scales,
+        lambda scale: pace(inputs.schedule[scale], strides, patience),
+        inputs.factors,
         restored,
     ):
         result = _result(inputs, snapshot, recipe, started)
         recipe["costs"]["start"] = result.record["costs"]["start"]
-        if restored and (result.scale, result.step) <= (restored[0], first):
+        seen = restored and (result.scale, result.step) <= (restored[0], first)
+        if seen and not result.last:
             continue
         yield result
-        if result.diverged:
+        if result.last:
             return
 
 
@@ -182,11 +198,18 @@ def _recipe(inputs: Inputs, weights: weights_.Weights) -> dict[str, Any]:
         "options": inputs.options.to_dict(),
         "inputs": inputs.sources,
         "network": {
-            "name": "vgg19",
+            "name": weights.network,
             "weights": weights.name,
             "sha256": weights.sha256,
         },
         "size": list(inputs.size[::-1]),
+        "schedule": [
+            [width, height, steps]
+            for (height, width), steps in zip(
+                inputs.sizes, inputs.schedule, strict=True
+            )
+        ],
+        "tile": inputs.tile,
         "device": devices.describe(),
         "versions": record.versions(),
         "costs": {"start": None, "end": None},
@@ -244,9 +267,8 @@ def _result(inputs: Inputs, snapshot, recipe, started) -> Result:
     start = terms if step == 0 else recipe["costs"]["start"]
     return Result(
         scale=snapshot.scale,
-        scales=inputs.options.scales,
         step=step,
-        steps=inputs.options.steps,
+        schedule=inputs.schedule,
         costs=terms,
         diverged=bool(transfer.diverged(snapshot.state)),
         record={
@@ -262,7 +284,10 @@ def _result(inputs: Inputs, snapshot, recipe, started) -> Result:
     )
 
 
-def _engine(options: Options) -> tuple[transfer.Transfer, weights_.Weights]:
+def engine(
+    options: Options, tile: int
+) -> tuple[transfer.Transfer, weights_.Weights]:
+    """The network and its compiled step; the last one is kept."""
     # Two runs share an engine if they differ in nothing but these.
     own = options.replace(
         content_weight=float(options.content_weight > 0),
@@ -279,6 +304,7 @@ def _engine(options: Options) -> tuple[transfer.Transfer, weights_.Weights]:
         max_size=0,
         enlarge=False,
         scales=1,
+        tile=tile or "off",
     )
     return _cached_engine(own, os.environ.get(weights_.VARIABLE))
 
@@ -287,13 +313,19 @@ def _engine(options: Options) -> tuple[transfer.Transfer, weights_.Weights]:
 def _cached_engine(
     options: Options, variable: str | None
 ) -> tuple[transfer.Transfer, weights_.Weights]:
-    """The network and its compiled step, kept for the next call."""
-    weights = weights_.load(options.weights, options.seed)
+    layers = [name for part in options.used_layers() for name, _ in part]
+    weights = weights_.load(
+        options.weights, options.seed, options.network, layers
+    )
     if weights.warning:
         warnings.warn(weights.warning, UserWarning, stacklevel=2)
-    layers = [name for part in options.used_layers() for name, _ in part]
-    network = weights_.network(weights, layers, options.pooling)
-    return transfer.build(network, options, options.jit != "off"), weights
+    network = weights_.network(
+        weights, layers, options.pooling, options.precision
+    )
+    tile = 0 if options.tile == "off" else int(options.tile)
+    workers = devices.workers() if tile else [""]
+    jit = options.jit == "on" or (options.jit == "auto" and devices.is_gpu())
+    return transfer.build(network, options, jit, tile, workers), weights
 
 
 def _digests(value) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from nst_tf import devices, flags, record
+from nst_tf import devices, flags, memory, record
 from nst_tf import inputs as inputs_
 from nst_tf import run as run_
 from nst_tf.options import Options
@@ -29,7 +29,7 @@ def stylize(given: flags.Given) -> int:
         past = record.read_recipe(typed["from"])
     options = _options(given, past)
     content, styles, options = _sources(given, past, options)
-    writers = Writers(typed, options, [content, *styles, options.init])
+    writers = Writers(typed, [content, *styles, options.init])
     tf.get_logger().setLevel("ERROR")  # a retracing is no news to a painter
     devices.select(typed["device"])
     inputs = inputs_.prepare(content, styles or None, options=options)
@@ -47,8 +47,9 @@ def stylize(given: flags.Given) -> int:
 def _follow(inputs, progress, writers, resume, past, stopped) -> int:
     """Consumes the run's results; whatever happens, the last is saved."""
     result, code = None, 0
+    strides = writers.strides(sum(inputs.schedule))
     try:
-        for result in run_.results(inputs, writers.strides, 1.0, resume):
+        for result in run_.results(inputs, strides, 1.0, resume):
             if progress.first:
                 _compare_weights(past, result)
             progress.show(result)
@@ -57,7 +58,7 @@ def _follow(inputs, progress, writers, resume, past, stopped) -> int:
                 break
     except (tf.errors.ResourceExhaustedError, MemoryError):
         progress.say("")
-        _error(inputs_.out_of_memory(inputs.size, inputs.options))
+        _error(memory.out_of_memory(inputs.size, inputs.options, inputs.tile))
         code = 1
     except OSError as error:  # the disk is full, say: save what can be saved
         progress.say("")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf import losses, optimizers
+from nst_tf import losses, optimizers, tiles
 from nst_tf.optimizers import Optimizer
 from nst_tf.options import Layers, Options
 
@@ -30,6 +30,13 @@ class Targets(NamedTuple):
 
     content: dict[str, tf.Tensor]  # features [1, h', w', c] of the content
     style: dict[str, tf.Tensor]  # mean Gram matrices [1, c, c] of the styles
+
+
+class Means(NamedTuple):
+    """What the costs need to know of an image: means over its positions."""
+
+    content: dict[str, tf.Tensor]  # content costs, scalars
+    style: dict[str, tf.Tensor]  # mean Gram matrices [1, c, c]
 
 
 class Costs(NamedTuple):
@@ -77,6 +84,10 @@ class Transfer(tf.Module):
       margin: pixels painted beyond the frame, mirrored at first, and cut off
         what is yielded. The network pads with zeros, which leaves a dull
         band of two pixels along the frame; the costs count the margin in.
+      tile: side in pixels, a multiple of 16, of the parts in which cost and
+        gradient are computed, in bounded memory and to the same result; 0:
+        the whole picture at once. XLA does not compile tiles.
+      devices: names of the devices that share the tiles.
     """
 
     def __init__(
@@ -87,6 +98,8 @@ class Transfer(tf.Module):
         optimizer: Callable[[Any], Optimizer],
         jit: bool = False,
         margin: int = 0,
+        tile: int = 0,
+        devices: Sequence[str] = ("",),
     ):
         super().__init__(name="transfer")
         self._network = network
@@ -97,10 +110,18 @@ class Transfer(tf.Module):
         self._style_layers = dict(style_layers)
         self._optimizer = optimizer
         self._margin = margin
+        self._tile, self._devices = tile, devices
+        evaluate = self._evaluate_tiled if tile else self._evaluate
         self.evaluate = tf.function(
-            self._evaluate, jit_compile=jit, autograph=False
+            evaluate, jit_compile=jit and not tile, autograph=False
         )
         self.features = tf.function(network, autograph=False)
+        self._features_tiled = tf.function(
+            self._features_in_tiles, autograph=False
+        )
+        self._grams_tiled = tf.function(
+            lambda style: self._means_tiled(style, {}).style, autograph=False
+        )
         self.start = tf.function(self._start, autograph=False)
         self.advance = tf.function(self._advance, autograph=False)
 
@@ -117,37 +138,51 @@ class Transfer(tf.Module):
         """
         kept: dict[str, tf.Tensor] = {}
         if self._content_layers:
-            seen = self.features(content)
-            kept = {layer: seen[layer] for layer in self._content_layers}
+            kept = self._content_features(content)
         merged: dict[str, tf.Tensor] = {}
         if self._style_layers:
             share = tf.cast(blend, tf.float32) / tf.reduce_sum(
                 tf.cast(blend, tf.float32)
             )
             for k, style in enumerate(styles):
-                seen = self.features(style)
-                for layer in self._style_layers:
-                    gram = share[k] * losses.mean_gram(seen[layer])
-                    merged[layer] = merged.get(layer, 0.0) + gram
+                for layer, gram in self._style_grams(style).items():
+                    merged[layer] = merged.get(layer, 0.0) + share[k] * gram
         return Targets(kept, merged)
 
     def costs(
         self, image: tf.Tensor, targets: Targets, numbers: Numbers
     ) -> Costs:
         """J = alpha J_content + beta sum_l lambda_l J_style_l + gamma J_tv."""
-        seen = self._network(image)
+        if self._tile and not _fits(image, self._tile):
+            means = self._means_tiled(image, targets.content)
+        else:
+            means = self._means(self._network(image), targets.content)
+        return self._costs(means, image, targets, numbers)
+
+    def _means(self, seen, content, share=lambda layer: 1.0) -> Means:
+        """Each mean times the share that these positions have of it."""
+        return Means(
+            {
+                layer: share(layer)
+                * losses.content_cost(content[layer], seen[layer])
+                for layer in content
+            },
+            {
+                layer: share(layer) * losses.mean_gram(seen[layer])
+                for layer in self._style_layers
+            },
+        )
+
+    def _costs(self, means: Means, image, targets, numbers) -> Costs:
         content = tf.add_n(
             [tf.zeros([])]
             + [
-                weight
-                * losses.content_cost(targets.content[layer], seen[layer])
+                weight * means.content[layer]
                 for layer, weight in self._content_layers.items()
             ]
         )
         style_layers = {
-            layer: losses.gram_cost(
-                targets.style[layer], losses.mean_gram(seen[layer])
-            )
+            layer: losses.gram_cost(targets.style[layer], means.style[layer])
             for layer in self._style_layers
         }
         style = tf.add_n(
@@ -166,10 +201,114 @@ class Transfer(tf.Module):
         )
 
     def _evaluate(self, image, targets, numbers):
+        """The costs of an image and the gradient of their total."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(image)
-            costs = self.costs(image, targets, numbers)
-        return costs, tape.gradient(costs.total, image)
+            seen = self._network(image)
+        with tf.GradientTape(watch_accessed_variables=False) as last:
+            last.watch([image, seen])
+            means = self._means(seen, targets.content)
+            costs = self._costs(means, image, targets, numbers)
+        direct, slopes = last.gradient(costs.total, (image, seen))
+        return costs, direct + _pull(tape, seen, image, slopes)
+
+    def _evaluate_tiled(self, image, targets, numbers):
+        """The same in two passes: all means first, then all gradients."""
+        if _fits(image, self._tile):
+            return self._evaluate(image, targets, numbers)
+        means = self._means_tiled(image, targets.content)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([image, means])
+            costs = self._costs(means, image, targets, numbers)
+        gradient, slopes = tape.gradient(costs.total, (image, means))
+
+        def add(tile, total):
+            part = tiles.seen(image, tile)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(part)
+                seen = self._network(part)
+            with tf.GradientTape(watch_accessed_variables=False) as last:
+                last.watch(seen)
+                means = self._tile_means(seen, tile, image, targets.content)
+            pulled = last.gradient(means, seen, slopes)
+            return tiles.add(total, tile, _pull(tape, seen, part, pulled))
+
+        zeros = tf.zeros_like(image)
+        return costs, gradient + self._over_tiles(image, add, zeros)
+
+    def _over_tiles(self, image, body, start):
+        layers = [*self._content_layers, *self._style_layers]
+        size = tf.shape(image)[1:3]
+        split = tiles.split(size, self._tile, tiles.halo(layers))
+        return tiles.over(split, body, start, self._devices)
+
+    def _tile_means(self, seen, tile, image, content) -> Means:
+        """What a tile adds to the whole image's means."""
+        size = tf.shape(image)[1:3]
+        return self._means(
+            {layer: tiles.inner(seen[layer], tile, layer) for layer in seen},
+            {
+                layer: tiles.positions(content[layer], tile, layer)
+                for layer in content
+            },
+            lambda layer: tiles.share(size, tile, layer),
+        )
+
+    def _means_tiled(self, image, content) -> Means:
+        def add(tile, total):
+            seen = self._network(tiles.seen(image, tile))
+            means = self._tile_means(seen, tile, image, content)
+            return tf.nest.map_structure(tf.add, total, means)
+
+        channels = self._channels()
+        zeros = Means(
+            {layer: tf.zeros([]) for layer in content},
+            {
+                layer: tf.zeros([1, channels[layer], channels[layer]])
+                for layer in self._style_layers
+            },
+        )
+        return self._over_tiles(image, add, zeros)
+
+    def _style_grams(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
+        if self._tile and not _fits(style, self._tile):
+            return self._grams_tiled(style)
+        seen = self.features(style)
+        return {
+            layer: losses.mean_gram(seen[layer]) for layer in self._style_layers
+        }
+
+    def _content_features(self, content: tf.Tensor) -> dict[str, tf.Tensor]:
+        if self._tile and not _fits(content, self._tile):
+            return self._features_tiled(content)
+        seen = self.features(content)
+        return {layer: seen[layer] for layer in self._content_layers}
+
+    def _features_in_tiles(self, image):
+        """Content layers' features of a whole image, kept in memory."""
+
+        def add(tile, total):
+            seen = self._network(tiles.seen(image, tile))
+            return {
+                layer: tiles.put(
+                    whole,
+                    tile.begin // tiles.stride(layer),
+                    tiles.inner(seen[layer], tile, layer),
+                )
+                for layer, whole in total.items()
+            }
+
+        size, channels = tf.shape(image)[1:3], self._channels()
+        zeros = {}
+        for layer in self._content_layers:
+            sides = size // tiles.stride(layer)
+            shape = tf.concat([[1], sides, [channels[layer]]], 0)
+            zeros[layer] = tf.zeros(shape)
+        return self._over_tiles(image, add, zeros)
+
+    def _channels(self) -> dict[str, int]:
+        seen = self._network(tf.zeros([1, tiles.GRID, tiles.GRID, 3]))
+        return {layer: seen[layer].shape[-1] for layer in seen}
 
     def _start(self, image, targets, numbers) -> State:
         """The state of no steps: the image evaluated, fresh slots."""
@@ -229,8 +368,8 @@ class Transfer(tf.Module):
         blend: Sequence[float] | tf.Tensor,
         image: tf.Tensor,
         numbers: Numbers,
-        milestones: Callable[[], Iterable[Any]],
-        scales: int = 1,
+        milestones: Callable[[int], Iterable[Any]],
+        factors: Sequence[float] = (1.0,),
         resume: tuple[int, State] | None = None,
         advance: Callable[..., State] | None = None,
     ) -> Iterator[Snapshot]:
@@ -242,11 +381,12 @@ class Transfer(tf.Module):
             finest scale.
           blend: weight of each style.
           image: where the coarsest scale starts, of its size: that of
-            `shrink(content, 2 ** (scales - 1))`.
+            `shrink(content, factors[0])`.
           numbers: the call's weights and learning rate.
-          milestones: gives, anew for each scale, the ascending step counts
-            (ints or int32 scalars) to yield at; a scale ends at the last.
-          scales: how many sizes, each half the next.
+          milestones: from a scale, 0 being the coarsest, to the ascending
+            step counts (ints or int32 scalars) to yield at; it ends at the
+            last.
+          factors: of each scale, how much smaller it is than the result.
           resume: scale and state to continue from.
           advance: what takes the steps; `self.advance`, or the same in parts.
         """
@@ -255,8 +395,7 @@ class Transfer(tf.Module):
         numbers = Numbers(
             *[tf.convert_to_tensor(number, tf.float32) for number in numbers]
         )
-        for scale in range(first, scales):
-            factor = 2 ** (scales - 1 - scale)
+        for scale, factor in list(enumerate(factors))[first:]:
             small = shrink(content, factor)
             targets = self.targets(
                 self._widened(small),
@@ -268,7 +407,7 @@ class Transfer(tf.Module):
             if state is None:
                 state = self.start(self._widened(image), targets, numbers)
                 yield self._snapshot(scale, state)
-            for until in milestones():
+            for until in milestones(scale):
                 until = tf.convert_to_tensor(until, tf.int32)
                 state = advance(state, targets, numbers, until)
                 yield self._snapshot(scale, state)
@@ -289,6 +428,8 @@ def build(
     network: Callable[[tf.Tensor], dict[str, tf.Tensor]],
     options: Options,
     jit: bool,
+    tile: int = 0,
+    devices: Sequence[str] = ("",),
 ) -> Transfer:
     """The transfer that the options ask for, on a network of their layers."""
     arguments = dict(options.optimizer_arguments())
@@ -302,7 +443,29 @@ def build(
         method if takes_rate else lambda rate: method(),
         jit,
         options.margin,
+        tile,
+        devices,
     )
+
+
+def _fits(image: tf.Tensor, tile: int) -> bool:
+    """Whether the image is known to be no larger than a tile."""
+    sides = image.shape[1:3]
+    return sides.is_fully_defined() and max(sides) <= tile
+
+
+def _pull(tape, seen, image, slopes) -> tf.Tensor:
+    """The gradient at the image, given those at the features.
+
+    Half precision holds 6e-8 to 65504: the slopes go back through the network
+    scaled to a largest of 16.
+    """
+    largest = tf.reduce_max(
+        [tf.reduce_max(tf.abs(slope)) for slope in slopes.values()]
+    )
+    scale = tf.where(largest > 0, 16.0 / largest, 1.0)
+    scaled = {layer: scale * slope for layer, slope in slopes.items()}
+    return tape.gradient(seen, image, scaled) / scale
 
 
 def diverged(state: State) -> tf.Tensor:
@@ -319,9 +482,10 @@ def resize(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(resized, 0.0, 1.0)
 
 
-def shrink(image: tf.Tensor, factor: int) -> tf.Tensor:
+def shrink(image: tf.Tensor, factor: float) -> tf.Tensor:
     """The image at 1 / factor of its size, at least 1 x 1."""
     if factor == 1:
         return image
-    size = (tf.shape(image)[1:3] + factor // 2) // factor
+    size = tf.cast(tf.shape(image)[1:3], tf.float64) / factor
+    size = tf.cast(tf.floor(size + 0.5), tf.int32)
     return resize(image, tf.maximum(size, 1))

@@ -20,6 +20,7 @@ FEATURE_SIZES = (
     *(47, 201, 184, 253, 165, 172, 301, 537),
     *(375, 301, 181, 70, 25, 11, 4.8, 1.4),
 )
+HALF_SCALE = 2.0**-6
 POOLINGS = {
     "max": keras.layers.MaxPooling2D,
     "avg": keras.layers.AveragePooling2D,
@@ -35,7 +36,11 @@ def preprocess(image):
 
 
 def features_model(
-    kernels: Kernels, layers: Iterable[str], pooling: str = "max"
+    kernels: Kernels,
+    layers: Iterable[str],
+    pooling: str = "max",
+    precision: str = "float32",
+    projections: Mapping[str, np.ndarray] | None = None,
 ) -> keras.Model:
     """Builds the network from image to the features asked for.
 
@@ -44,28 +49,56 @@ def features_model(
         convolution up to the deepest layer asked for.
       layers: names such as `block4_conv2`, `conv4_2` or `relu4_2`.
       pooling: `"max"`, as trained, or `"avg"`, as Gatys et al. prefer.
+      precision: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`: what
+        the convolutions compute in.
+      projections: `{layer: [c, c']}`, a linear map of a layer's features on
+        their way out.
 
     Returns:
       A model from `[n, h, w, 3]` RGB in [0, 1] to `{layer: [n, h', w', c]}`,
-      features after the ReLU. Nothing deeper than asked for is computed.
+      float32 features after the ReLU. Nothing deeper than asked for is
+      computed.
     """
     wanted = {layer_name(layer) for layer in layers}
+    projections = projections or {}
     depth = max(LAYERS.index(layer) for layer in wanted)
+    policy = keras.dtype_policies.get(precision)
+    # Scaled, features stay far from the largest float16, 65504; a network of
+    # ReLUs is homogeneous: input and biases scaled, so is every feature.
+    scale = HALF_SCALE if precision == "mixed_float16" else 1.0
     image = keras.Input((None, None, 3), name="image")
-    x, outputs = preprocess(image), {}
+    x, outputs = preprocess(image) * scale, {}
     for layer in LAYERS[: depth + 1]:
         block = int(layer[5])
         if layer.endswith("conv1") and block > 1:
-            x = POOLINGS[pooling](2, name=f"block{block - 1}_pool")(x)
+            x = POOLINGS[pooling](
+                2, name=f"block{block - 1}_pool", dtype=policy
+            )(x)
         width = kernels[layer][1].size
         x = keras.layers.Conv2D(
-            width, 3, padding="same", activation="relu", name=layer
+            width,
+            3,
+            padding="same",
+            activation="relu",
+            name=layer,
+            dtype=policy,
         )(x)
         if layer in wanted:
-            outputs[layer] = x
+            seen = keras.ops.cast(x, "float32") / scale
+            if layer in projections:
+                seen = keras.layers.Dense(
+                    projections[layer].shape[1],
+                    use_bias=False,
+                    name=f"{layer}_projection",
+                )(seen)
+            outputs[layer] = seen
     model = keras.Model(image, outputs, name="vgg19", trainable=False)
     for layer in LAYERS[: depth + 1]:
-        model.get_layer(layer).set_weights(kernels[layer])
+        kernel, bias = kernels[layer]
+        model.get_layer(layer).set_weights([kernel, bias * scale])
+    for layer in wanted & projections.keys():
+        projection = model.get_layer(f"{layer}_projection")
+        projection.set_weights([projections[layer]])
     return model
 
 

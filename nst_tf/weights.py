@@ -8,11 +8,13 @@ import os
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterable
+import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
 from nst_tf import vgg
 from nst_tf.options import LAYERS, suggest
@@ -23,6 +25,7 @@ URL = (
     "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/" + FILE
 )
 MD5 = "253f8cb515780f3b799900260a226db6"
+SLIM = Path(__file__).parent / "data" / "vgg19_slim.npz"  # embedded
 VARIABLE = "NST_TF_WEIGHTS"
 NAMES = ("auto", "imagenet", "random")
 PATIENCE = 15.0  # seconds without a byte before a download is given up
@@ -36,21 +39,34 @@ class Weights(NamedTuple):
     sha256: str  # of the file; of the kernels where there is none
     kernels: vgg.Kernels
     warning: str  # '' or what they cost in fidelity and how to mend it
+    network: str = "vgg19"  # or "vgg19_slim"
+    projections: Mapping[str, np.ndarray] | None = None
 
 
-def load(spec: str = "auto", seed: int = 0) -> Weights:
-    """The weights that `--weights` asks for.
+def load(
+    spec: str = "auto",
+    seed: int = 0,
+    network: str = "vgg19",
+    layers: Iterable[str] = (),
+) -> Weights:
+    """The weights that `--weights` and `--network` ask for.
 
     Args:
       spec: "auto", "imagenet", "random" or a path. "auto" takes the file
         that NST_TF_WEIGHTS names, else Keras' cached file, else the
-        download, else random weights, with a warning.
+        download, else the embedded network's, with a warning. For
+        "vgg19_slim" it takes the embedded ones.
       seed: of the random weights.
+      network: "vgg19" or "vgg19_slim".
+      layers: what the network will be asked for.
 
     Raises:
       ValueError: a file that is missing, unreadable, or of another network;
-        or no ImageNet weights when they were asked for by name.
+        no ImageNet weights when they were asked for by name; or a layer
+        that the network does not have.
     """
+    if network == "vgg19_slim":
+        return _slim(SLIM if spec == "auto" else Path(spec), layers)
     if spec == "random":
         return _random(seed, "")
     if spec not in NAMES:
@@ -66,16 +82,32 @@ def load(spec: str = "auto", seed: int = 0) -> Weights:
                 f"`weights`: the ImageNet weights are neither cached nor to "
                 f"be downloaded ({error}). {_how_to_get_them()}"
             ) from None
-        return _random(
-            seed,
-            "NO IMAGENET WEIGHTS: painting with an untrained, random VGG-19. "
-            "Colours and grain will follow the style, shapes and strokes "
-            f"hardly. The download failed ({error}). {_how_to_get_them()}",
-        )
+        lost = f"The download failed ({error}). {_how_to_get_them()}"
+        try:
+            return _slim(SLIM, layers)._replace(
+                warning="NO IMAGENET WEIGHTS: painting with vgg19_slim, the "
+                "small network that comes with nst_tf. Colours and strokes "
+                "follow the style, large forms less, and the grain is "
+                f"coarser. {lost}"
+            )
+        except ValueError:  # it does not have these layers
+            return _random(
+                seed,
+                "NO IMAGENET WEIGHTS: painting with an untrained, random "
+                "VGG-19. Colours and grain will follow the style, shapes and "
+                f"strokes hardly. {lost}",
+            )
 
 
-def check(spec: str) -> None:
+def check(spec: str, network: str = "vgg19") -> None:
     """ValueError for a `--weights` that cannot be: before any heavy work."""
+    if network == "vgg19_slim":
+        if spec in ("imagenet", "random"):
+            raise ValueError(
+                f'`weights`: vgg19_slim has no weights "{spec}". Leave '
+                "--weights out, or give a file that scripts/distill.py wrote."
+            )
+        spec = str(SLIM) if spec == "auto" else spec
     named = os.environ.get(VARIABLE) if spec == "auto" else None
     path = Path(named or spec)
     if (spec in NAMES and not named) or path.is_file():
@@ -131,10 +163,54 @@ def download(
 
 
 def network(
-    weights: Weights, layers: Iterable[str], pooling: str = "max"
+    weights: Weights,
+    layers: Iterable[str],
+    pooling: str = "max",
+    precision: str = "float32",
 ) -> keras.Model:
     """The model of the layers asked for, with these weights."""
-    return vgg.features_model(weights.kernels, layers, pooling)
+    return vgg.features_model(
+        weights.kernels, layers, pooling, precision, weights.projections
+    )
+
+
+def _slim(path: Path, layers: Iterable[str]) -> Weights:
+    """A file that scripts/distill.py wrote."""
+    try:
+        with np.load(path) as file:
+            arrays = {
+                name: file[name].astype("float32")
+                for name in file.files
+                if "/" in name
+            }
+        kernels = {
+            name.removesuffix("/kernel"): (
+                arrays[name],
+                arrays[name.replace("/kernel", "/bias")],
+            )
+            for name in arrays
+            if name.endswith("/kernel")
+        }
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"`weights` should be a file that scripts/distill.py wrote; "
+            f'"{path}" is not one ({error}).'
+        ) from None
+    projections = {
+        name.removesuffix("/projection"): array
+        for name, array in arrays.items()
+        if name.endswith("/projection")
+    }
+    for layer in layers:
+        if layer not in projections:
+            raise ValueError(
+                f'`network`: vgg19_slim has no layer "{layer}"; it was '
+                f"trained for {', '.join(projections)}. Choose among these, "
+                "or --network=vgg19."
+            )
+    name = "embedded" if path == SLIM else str(path)
+    digest = _digest(path, "sha256")
+    return Weights(name, digest, kernels, "", "vgg19_slim", projections)
 
 
 def _from_file(path: Path, name: str) -> Weights:

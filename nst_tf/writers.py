@@ -11,7 +11,6 @@ import numpy as np
 from nst_tf import images, record
 from nst_tf import run as run_
 from nst_tf.inputs import is_file
-from nst_tf.options import Options
 
 FRAMES = 60  # of an animation, when --every does not say
 SHEET = 8  # pictures of a progression, when --every does not say
@@ -21,7 +20,7 @@ THUMBNAIL = 480  # pixels, long side of a picture on the sheet
 class Writers:
     """The files asked for: checked at once, filled while the run goes on."""
 
-    def __init__(self, typed: dict[str, Any], options: Options, inputs: list):
+    def __init__(self, typed: dict[str, Any], inputs: list):
         self._paths = {
             name: typed[name]
             for name in (
@@ -41,16 +40,15 @@ class Writers:
         self._rate = _number(typed, "frame_rate", 0.1, 60)
         self._every = _whole(typed, "every", 1, 10**7)
         self._saves = _Due(typed["checkpoint_every"])
-        total = max(1, options.steps * options.scales)
-        self._frame_stride = self._every or math.ceil(total / FRAMES)
-        self._sheet_stride = self._every or math.ceil(total / SHEET)
+        self._frame_stride = self._sheet_stride = self._every
         self._rows: list[dict[str, float]] = []
         self._frames: list[np.ndarray] = []
         self._sheet: list[tuple[str, np.ndarray]] = []
 
-    @property
-    def strides(self) -> list[int]:
-        """Steps between which the run has to report."""
+    def strides(self, total: int) -> list[int]:
+        """Steps between which a run of so many has to report."""
+        self._frame_stride = self._every or math.ceil(max(1, total) / FRAMES)
+        self._sheet_stride = self._every or math.ceil(max(1, total) / SHEET)
         strides = [self._every] if self._every else []
         if {"costs", "plot"} & set(self._paths):
             strides.append(1)

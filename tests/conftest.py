@@ -37,6 +37,11 @@ def real_weights() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_kernels() -> dict:
+    """See `tiny_network`."""
+    return tiny_network()
+
+
+def tiny_network() -> dict:
     """`{layer: (kernel, bias)}` of a VGG-19 with very few channels."""
     generator = np.random.default_rng(19)
     kernels, channels = {}, 3
@@ -53,7 +58,7 @@ def tiny_kernels() -> dict:
 @pytest.fixture(scope="session")
 def pictures() -> tuple[np.ndarray, np.ndarray]:
     """Content [48, 64, 3] and style [40, 56, 3], float32 in [0, 1]."""
-    return _smooth(48, 64, seed=1), _smooth(40, 56, seed=2)
+    return smooth(48, 64, seed=1), smooth(40, 56, seed=2)
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +68,13 @@ def tiny_weights_everywhere(tiny_kernels):
 
     tiny = weights.Weights("tiny", "0" * 64, tiny_kernels, "")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights, "load", lambda spec="auto", seed=0: tiny)
+        patch.setattr(weights, "load", lambda *_: tiny)
         run._cached_engine.cache_clear()
         yield tiny
     run._cached_engine.cache_clear()
 
 
-def _smooth(height: int, width: int, seed: int) -> np.ndarray:
+def smooth(height: int, width: int, seed: int) -> np.ndarray:
     """A few seeded waves in each channel."""
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] / 64

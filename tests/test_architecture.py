@@ -51,7 +51,12 @@ PURE = {  # all that rows 0 to 2 may import, but for the package itself
     "tensorflow",
     "typing",
 }
-MACHINE = {"os", "pathlib", "platform"}  # for `devices`, which looks at it
+MACHINE = {
+    "os",
+    "pathlib",
+    "platform",
+    "subprocess",
+}  # for `devices`, which looks at it
 
 
 def table():

@@ -148,7 +148,7 @@ def test_out_of_memory_keeps_what_there_is(stylize, monkeypatch, capsys):
 
     monkeypatch.setattr(run, "results", short_of_memory)
     assert stylize("--every=1", "--output=a.png") == 1
-    assert "--max_size=" in capsys.readouterr().err
+    assert "out of memory: " in capsys.readouterr().err
     assert record.read_recipe("a.png")["step"] == 1
 
 
@@ -227,7 +227,7 @@ def test_weights_that_are_none_are_said_so(
 ):
     # Whether or not other tests have replaced `load`.
     monkeypatch.setattr(
-        weights, "load", lambda spec, seed: weights.read_kernels(Path(spec))
+        weights, "load", lambda spec, *_: weights.read_kernels(Path(spec))
     )
     (tmp_path / "w.h5").write_text("no weights")
     assert cli.main([*files, "--weights=w.h5"]) == 2

@@ -47,7 +47,10 @@ CHANGES = {
     "scales": {"scales": 3},
     "margin": {"margin": 0},
     "weights": {"weights": "elsewhere/ö.h5"},
+    "network": {"network": "vgg19_slim"},
     "pooling": {"pooling": "max"},
+    "precision": {"precision": "mixed_bfloat16"},
+    "tile": {"tile": 256},
     "jit": {"jit": "off"},
 }
 

@@ -118,6 +118,33 @@ def test_a_resumed_run_is_the_uninterrupted_one(files, tmp_path, name, every):
     assert last.record["costs"]["start"] == results[-1].record["costs"]["start"]
 
 
+def test_a_run_that_was_at_its_end_gives_its_end_again(files, tmp_path):
+    done = nst_tf.stylize(*files, **QUICK)
+    done.save_checkpoint(tmp_path / "a.npz")
+    resume = record.read_checkpoint(tmp_path / "a.npz")
+    for steps in (QUICK["steps"], 1):  # fewer than were taken: no going back
+        prepared = prepare(*files, **{**QUICK, "steps": steps})
+        (again,) = run.results(prepared, resume=resume)
+        np.testing.assert_array_equal(again.tensor, done.tensor)
+        assert again.last and again.costs == done.costs
+
+
+def test_each_further_scale_takes_half_the_steps(pictures):
+    chosen = {**QUICK, "scales": 4, "max_size": 512, "enlarge": True}
+    schedule = prepare(*pictures, **{**chosen, "steps": 5}).schedule
+    assert schedule == [5, 5, 3, 2]
+
+
+def test_tiles_are_chosen_said_and_paint_the_same(pictures, files):
+    expected = nst_tf.stylize(*files, **QUICK)
+    tiled = nst_tf.stylize(*files, **QUICK, tile=64, margin=16)
+    assert tiled.record["tile"] == 64 and expected.record["tile"] == 0
+    whole = nst_tf.stylize(*files, **QUICK, tile="off", margin=16)
+    np.testing.assert_allclose(
+        tiled.costs["total"], whole.costs["total"], rtol=1e-3
+    )
+
+
 def test_a_checkpoint_of_other_pictures_is_refused(files, pictures, tmp_path):
     path = tmp_path / "a.npz"
     nst_tf.stylize(*files, **QUICK).save_checkpoint(path)
@@ -237,7 +264,7 @@ def test_divergence_keeps_the_last_good_picture(pictures):
         ({"content": np.zeros((1, 1, 3))}, "`content` should be at least 16"),
         ({"content": np.zeros((3, 2000, 3))}, "`content` should be at least"),
         ({"style": np.zeros((8, 8, 3))}, "`style` should be at least 16"),
-        ({"scales": 3}, "coarsest of 3 scales"),
+        ({"scales": 3}, "at the coarsest of its scales"),
         ({"content": "missing.png"}, "there is no file"),
         ({"init": "missing.png"}, "`init`"),
         ({"weights": "missing.h5"}, "`weights` should be"),

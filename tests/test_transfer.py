@@ -32,8 +32,12 @@ def last(snapshots):
 
 def start(pictures, scales=1):
     content, style = (tf.constant(picture[None]) for picture in pictures)
-    image = transfer.shrink(content, 2 ** (scales - 1))
+    image = transfer.shrink(content, factors(scales)[0])
     return content, [style], [1.0], image
+
+
+def factors(scales):
+    return [2.0**k for k in reversed(range(scales))]
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +91,16 @@ def test_however_it_is_cut_the_picture_is_the_same(
         tool.snapshots(
             *start(pictures, scales),
             numbers,
-            milestones=lambda: [9],
-            scales=scales,
+            milestones=lambda _: [9],
+            factors=factors(scales),
         )
     )
     pieces = last(
         tool.snapshots(
             *start(pictures, scales),
             numbers,
-            milestones=lambda: [1, 4, 9],
-            scales=scales,
+            milestones=lambda _: [1, 4, 9],
+            factors=factors(scales),
         )
     )
     assert int(whole.step) == 9
@@ -113,7 +117,7 @@ def test_every_optimiser_lowers_the_cost(tiny_kernels, pictures, name):
     numbers = NUMBERS._replace(learning_rate=RATES[name])
     tool = engine(tiny_kernels, name)
     first, *_, final = tool.snapshots(
-        *start(pictures), numbers, milestones=lambda: [20]
+        *start(pictures), numbers, milestones=lambda _: [20]
     )
     assert final.costs.total < 0.9 * first.costs.total
 
@@ -130,8 +134,8 @@ def test_traced_into_a_graph_it_paints_the_same(tiny_kernels, pictures, name):
             [1.0],
             transfer.shrink(content, 2),
             numbers,
-            milestones=lambda: [tf.constant(3), tf.constant(6)],
-            scales=2,
+            milestones=lambda _: [tf.constant(3), tf.constant(6)],
+            factors=[2.0, 1.0],
         )
         final = last(snapshots)
         return final.image, final.costs.total
@@ -141,7 +145,9 @@ def test_traced_into_a_graph_it_paints_the_same(tiny_kernels, pictures, name):
     content, (style,), _, _ = start(pictures)
     image, total = traced(content, style)
     expected = last(
-        tool.snapshots(*start(pictures, 2), numbers, lambda: [3, 6], scales=2)
+        tool.snapshots(
+            *start(pictures, 2), numbers, lambda _: [3, 6], [2.0, 1.0]
+        )
     )
     np.testing.assert_allclose(total, expected.costs.total, rtol=1e-3)
     if name != "lbfgs":  # which amplifies rounding
@@ -166,7 +172,7 @@ def test_the_picture_is_the_best_one_seen(tiny_kernels, pictures):
     tool = engine(tiny_kernels, beta1=0.5, beta2=0.5)
     best = np.inf
     for snapshot in tool.snapshots(
-        *start(pictures), numbers, milestones=lambda: range(1, 15)
+        *start(pictures), numbers, milestones=lambda _: range(1, 15)
     ):
         best = min(best, float(snapshot.state.costs.total))
         assert float(snapshot.costs.total) == best
@@ -182,7 +188,7 @@ def test_a_run_that_diverges_stops_and_keeps_the_last_good_picture(
     tool = engine(tiny_kernels, name)
     numbers = NUMBERS._replace(learning_rate=np.nan)
     final = last(
-        tool.snapshots(*start(pictures), numbers, milestones=lambda: [50])
+        tool.snapshots(*start(pictures), numbers, milestones=lambda _: [50])
     )
     assert bool(transfer.diverged(final.state))
     assert int(final.step) < 50
@@ -193,7 +199,7 @@ def test_a_run_that_diverges_stops_and_keeps_the_last_good_picture(
 def test_restored_states_are_those_that_were_flattened(tiny_kernels, pictures):
     tool = engine(tiny_kernels, "lbfgs", history=3)
     final = last(
-        tool.snapshots(*start(pictures), NUMBERS, milestones=lambda: [4])
+        tool.snapshots(*start(pictures), NUMBERS, milestones=lambda _: [4])
     )
     arrays = [np.asarray(a) for a in tf.nest.flatten(final.state)]
     restored = tool.restore(arrays)
@@ -209,8 +215,39 @@ def test_coarse_to_fine_ends_at_the_full_size(pictures, adam):
     sizes = [
         (snapshot.scale, int(snapshot.step), *snapshot.image.shape[1:3])
         for snapshot in adam.snapshots(
-            *start(pictures, 2), NUMBERS, milestones=lambda: [2], scales=2
+            *start(pictures, 2), NUMBERS, lambda _: [2], factors=[2.0, 1.0]
         )
     ]
     assert sizes == [(0, 0, 24, 32), (0, 2, 24, 32), (1, 0, 48, 64),
                      (1, 2, 48, 64)]  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_ends_at_the_cost_of_whole(
+    tiny_kernels, pictures, precision
+):
+    """Evaluated in float32; far smaller and larger weights change nothing."""
+    layers = [layer for layer, _ in CONTENT_LAYERS + STYLE_LAYERS]
+    whole = engine(tiny_kernels)
+    targets = whole.targets(*start(pictures)[:3])
+    for size in (1e-6, 1.0, 1e6):
+        numbers = transfer.Numbers(
+            *(tf.constant(size * number) for number in NUMBERS[:3]), 0.02
+        )
+        finals = []
+        for kind in ("float32", precision):
+            network = vgg.features_model(tiny_kernels, layers, precision=kind)
+            tool = transfer.Transfer(
+                network,
+                CONTENT_LAYERS,
+                STYLE_LAYERS,
+                lambda _: optimizers.lbfgs(),
+            )
+            final = last(
+                tool.snapshots(*start(pictures), numbers, lambda _: [30])
+            )
+            costs = whole.costs(final.image, targets, numbers)
+            finals.append(float(costs.total))
+        before = float(whole.costs(start(pictures)[0], targets, numbers).total)
+        assert finals[0] < 0.5 * before
+        assert abs(finals[1] - finals[0]) < 0.01 * before

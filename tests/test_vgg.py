@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf import vgg
+from nst_tf import vgg, weights
 from nst_tf.options import LAYERS, layer_name
 
 NARROW = {1: 32, 2: 32, 3: 48, 4: 64, 5: 64}  # 3 * 3 * 3 = 27 < 32: wide first
@@ -230,3 +230,64 @@ def test_random_features_are_as_large_as_the_trained_ones(narrow, pictures):
     for layer, size in zip(LAYERS, vgg.FEATURE_SIZES, strict=True):
         found = np.sqrt(np.mean(np.square(seen[layer])))
         assert 0.2 < found / size < 5, layer
+
+
+# Precision
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_gives_float32_features_close_by(
+    tiny_kernels, pictures, precision
+):
+    whole = vgg.features_model(tiny_kernels, LAYERS)(pictures[0][None])
+    half = vgg.features_model(tiny_kernels, LAYERS, precision=precision)
+    for layer, features in half(pictures[0][None]).items():
+        assert features.dtype == tf.float32
+        error = tf.norm(features - whole[layer]) / tf.norm(whole[layer])
+        assert 0 < error < 0.03, layer
+
+
+def test_half_precision_never_overflows(real_weights):
+    """Black, white, every colour, checkers and noise: what is largest."""
+    kernels = weights.read_kernels(real_weights)
+    network = vgg.features_model(kernels, LAYERS, "max", "mixed_float16")
+    generator = np.random.default_rng(0)
+    checkers = np.indices((64, 64)).sum(0) % 2
+    pictures = [
+        *np.ones((8, 64, 64, 3)) * np.indices((2, 2, 2)).reshape(3, 8).T[
+            :, None, None
+        ],
+        *(np.stack([checkers // k % 2] * 3, -1) for k in (1,)),
+        *((np.indices((64, 64))[k // 4] // 2 ** (k % 4) % 2)[..., None]
+          * np.ones(3) for k in range(8)),
+        generator.integers(0, 2, (64, 64, 3)),
+        generator.random((64, 64, 3)),
+    ]  # fmt: skip
+    largest = 0.0
+    for features in network(np.asarray(pictures, "float32")).values():
+        assert np.isfinite(features).all()
+        largest = max(largest, float(np.max(features)))
+    # There is room for pictures four times worse than these.
+    assert largest < 65504 / vgg.HALF_SCALE / 4
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_projection_maps_features_on_their_way_out_only(
+    tiny_kernels, pictures, precision
+):
+    layers = ["block2_conv1", "block3_conv1"]
+    plain = vgg.features_model(tiny_kernels, layers, precision=precision)
+    channels = tiny_kernels["block2_conv1"][1].size
+    matrix = np.random.default_rng(0).normal(size=(channels, 5))
+    mapped = vgg.features_model(
+        tiny_kernels,
+        layers,
+        precision=precision,
+        projections={"block2_conv1": matrix.astype("float32")},
+    )
+    before, after = plain(pictures[0][None]), mapped(pictures[0][None])
+    expected = before["block2_conv1"] @ matrix.astype("float32")
+    np.testing.assert_allclose(
+        after["block2_conv1"], expected, rtol=1e-4, atol=1e-3
+    )
+    np.testing.assert_array_equal(after["block3_conv1"], before["block3_conv1"])

@@ -1,0 +1,79 @@
+"""What a run takes and the tile that fits: the model's own invariants."""
+
+import pytest
+
+from nst_tf import devices, memory
+from nst_tf.options import Options
+
+SIZE = (3000, 4000)
+GIGA = 1e9
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Sets how much memory there is."""
+    return lambda amount: monkeypatch.setattr(
+        devices, "available_memory", lambda: amount
+    )
+
+
+def test_a_picture_that_fits_is_not_cut(free):
+    free(64 * GIGA)
+    assert memory.choose_tile((384, 512), Options()) == 0
+    free(None)  # not known
+    assert memory.choose_tile(SIZE, Options()) == 0
+
+
+def test_less_memory_means_smaller_tiles_and_they_fit(free):
+    options, before = Options(optimizer="adam"), 10**6
+    for gigabytes in (40, 20, 10, 8, 6, 5):
+        free(gigabytes * GIGA)
+        tile = memory.choose_tile(SIZE, options)
+        assert memory.peak(SIZE, options, tile) <= gigabytes * GIGA
+        side = tile or max(SIZE)
+        assert side <= before
+        before = side
+    assert before < 1000
+
+
+@pytest.mark.parametrize("tile", [0, 256, 1024])
+def test_the_peak_grows_with_all_that_takes_memory(tile):
+    peak = memory.peak(SIZE, Options(), tile)
+    assert memory.peak((3000, 5000), Options(), tile) > peak
+    assert memory.peak(SIZE, Options(history=20), tile) > peak
+    assert memory.peak(SIZE, Options(optimizer="adam"), tile) < peak
+    assert memory.peak(SIZE, Options(precision="mixed_bfloat16"), tile) < peak
+
+
+def test_at_a_fixed_tile_only_the_picture_itself_grows():
+    options = Options(optimizer="adam", margin=0)
+    small, large = (memory.peak((s, s), options, 512) for s in (2000, 6000))
+    pixels = 6000**2 - 2000**2
+    assert (large - small) / pixels < 200  # bytes: a few images
+
+
+@pytest.mark.parametrize(
+    ("options", "tile", "gigabytes", "hint"),
+    [
+        ({"tile": "off"}, 0, 16, "--tile=1536"),
+        ({"tile": 2048}, 2048, 12, "--tile=1024"),
+        ({}, 128, 6, "--history=3"),
+        ({}, 128, 5, "--optimizer=adam"),
+        ({"optimizer": "adam"}, 128, 2, "--max_size="),
+    ],
+)
+def test_what_does_not_fit_is_told_what_would(
+    free, options, tile, gigabytes, hint
+):
+    free(gigabytes * GIGA)
+    options = Options(**options)
+    with pytest.raises(ValueError, match=f"out of memory.*{hint}"):
+        memory.choose_tile(SIZE, options)
+    message = memory.out_of_memory(SIZE, options, tile)
+    name, _, value = message.rstrip(".").rpartition("--")[2].partition("=")
+    mended = {name: int(value) if value.isdigit() else value}
+    size = SIZE
+    if name == "max_size":
+        size = (int(value) * 3 // 4, int(value))
+        mended = {}
+    memory.choose_tile(size, options.replace(**mended))
