@@ -57,6 +57,27 @@ def is_gpu() -> bool:
     return bool(tf.config.get_visible_devices("GPU"))
 
 
+def precision(asked: str = "auto") -> str:
+    """What `auto` means here: mixed_bfloat16 where the hardware has it.
+
+    NVIDIA GPUs from compute capability 8.0 multiply bfloat16, and CPUs with
+    AVX512_BF16 or AMX, as Linux tells.
+    """
+    if asked != "auto":
+        return asked
+    if is_gpu():
+        gpu = tf.config.get_visible_devices("GPU")[0]
+        details = tf.config.experimental.get_device_details(gpu)
+        fast = details.get("compute_capability", (0, 0)) >= (8, 0)
+    else:
+        try:
+            flags = Path("/proc/cpuinfo").read_text().split()
+        except OSError:
+            flags = []
+        fast = bool({"avx512_bf16", "amx_bf16"} & set(flags))
+    return "mixed_bfloat16" if fast else "float32"
+
+
 def workers() -> list[str]:
     """Names of the devices that can share the work: all GPUs, or all CPUs."""
     kind = "GPU" if is_gpu() else "CPU"

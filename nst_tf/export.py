@@ -52,9 +52,10 @@ def save(
     )
     if weights.warning:
         warnings.warn(weights.warning, UserWarning, stacklevel=2)
-    network = weights_.network(
-        weights, layers, options.pooling, options.precision
-    )
+    precision = options.precision
+    if precision == "auto":  # it may be run anywhere
+        precision = "float32"
+    network = weights_.network(weights, layers, options.pooling, precision)
     module = tf.Module(name="nst_tf")
     module.kernels = _stored(network, plan.weights_dtype)
     features = _stateless(network, module.kernels)
@@ -63,7 +64,7 @@ def save(
     functions = _functions(plan, engine)
     for name, function in functions.items():
         setattr(module, ATTRIBUTES.get(name, name), function)
-    recipe = _recipe(plan, weights, functions)
+    recipe = _recipe(plan, weights, precision, functions)
     _write(folder, module, functions, recipe)
     return recipe
 
@@ -163,7 +164,7 @@ def _function(
     return tf.function(named, input_signature=specs, autograph=False)
 
 
-def _recipe(plan: graph.Plan, weights, functions) -> dict[str, Any]:
+def _recipe(plan: graph.Plan, weights, precision, functions) -> dict[str, Any]:
     """All that is fixed, and the inputs with their defaults; JSON types."""
     defaults, signatures = plan.numbers(), {}
     for name, function in functions.items():
@@ -183,6 +184,7 @@ def _recipe(plan: graph.Plan, weights, functions) -> dict[str, Any]:
             "name": weights.network,
             "weights": weights.name,
             "sha256": weights.sha256,
+            "precision": precision,
         },
         "export": {**fixed, "smallest": SMALLEST},
         "signatures": signatures,

@@ -35,7 +35,7 @@ def peak(size: tuple[int, int], options: Options, tile: int) -> float:
     if slots is None:
         slots = 2 * int(options.optimizer_arguments()["history"]) + 3
     picture = pixels * IMAGE * (PICTURES + slots)
-    at_once, each = pixels, SEEN[options.precision]
+    at_once, each = pixels, SEEN[devices.precision(options.precision)]
     if tile:
         layers = [name for part in options.used_layers() for name, _ in part]
         halo = tiles.halo(layers)

@@ -284,10 +284,11 @@ class Options:
         "avg", "network", "how the network halves", choices=("max", "avg")
     )
     precision: str = _option(
-        "float32",
+        "auto",
         "network",
-        "what the convolutions compute in",
-        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        "what the convolutions compute in; auto: mixed_bfloat16 where the "
+        "processor multiplies it, float32 elsewhere and in an export",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
     tile: str | int = _option(
         "auto",

@@ -57,8 +57,8 @@ class Progress:
         self.say(
             f"{width} x {height} px, {steps} steps of {options.optimizer}; "
             f"{network['name']}, weights {Path(network['weights']).name} "
-            f"({network['sha256'][:8]}); {result.record['device']}; "
-            f"{self._resources()}"
+            f"({network['sha256'][:8]}), {network['precision']}; "
+            f"{result.record['device']}; {self._resources()}"
         )
 
     def _resources(self) -> str:

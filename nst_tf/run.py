@@ -201,6 +201,7 @@ def _recipe(inputs: Inputs, weights: weights_.Weights) -> dict[str, Any]:
             "name": weights.network,
             "weights": weights.name,
             "sha256": weights.sha256,
+            "precision": devices.precision(inputs.options.precision),
         },
         "size": list(inputs.size[::-1]),
         "schedule": [
@@ -305,6 +306,7 @@ def engine(
         enlarge=False,
         scales=1,
         tile=tile or "off",
+        precision=devices.precision(options.precision),
     )
     return _cached_engine(own, os.environ.get(weights_.VARIABLE))
 

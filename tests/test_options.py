@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nst_tf import options
-from nst_tf.options import LAYERS, OPTIMIZERS, Options
+from nst_tf.options import LAYERS, OPTIMIZERS, Options, steps_at
 
 ROOT = Path(__file__).resolve().parent.parent
 FIELDS = {field.name: field for field in dataclasses.fields(Options)}
@@ -281,6 +281,71 @@ def test_style_blend(value):
 )
 def test_style_blend_that_cannot_be(value, message):
     rejected("style_blend", value, message)
+
+
+# Scales and tiles
+
+
+@pytest.mark.parametrize(
+    ("value", "scales"),
+    [
+        ("auto", "auto"),
+        ("3", 3),
+        (3.0, 3),
+        ("256,512", (256, 512)),
+        ([256, 512], (256, 512)),
+        ("256", (256,)),
+    ],
+)
+def test_scales(value, scales):
+    assert make("scales", value) == scales
+    assert Options.from_dict(Options(scales=value).to_dict()).scales == scales
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "9", "2.5", "512,256", "8,256", "256,", "many", "", None]
+)
+def test_scales_that_cannot_be(value):
+    rejected("scales", value, "expected auto, a number from 1 to 8, or rising")
+
+
+@pytest.mark.parametrize(
+    ("scales", "size", "factors"),
+    [
+        ("auto", (192, 256), [1]),
+        ("auto", (384, 512), [2, 1]),
+        ("auto", (768, 1024), [4, 2, 1]),
+        ("auto", (1536, 2048), [8, 4, 2, 1]),
+        ("auto", (40, 2048), [2, 1]),  # no side under 16 pixels
+        ("auto", None, [2, 1]),
+        (3, (64, 64), [4, 2, 1]),
+        ((100, 400), (300, 400), [4, 1]),  # what is no smaller is left out
+        ((100, 300), (300, 400), [4, 4 / 3, 1]),
+    ],
+)
+def test_factors_go_from_coarse_to_the_result(scales, size, factors):
+    assert Options(scales=scales).factors(size) == factors
+
+
+def test_further_scales_take_half_the_steps_each():
+    assert [steps_at(scale, 100) for scale in range(5)] == [
+        100,
+        100,
+        50,
+        25,
+        13,
+    ]
+    assert [steps_at(scale, 0) for scale in range(3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("value", ["auto", "off", 64, 1024])
+def test_tile(value):
+    assert make("tile", value) == make("tile", str(value)) == value
+
+
+@pytest.mark.parametrize("value", ["on", 0, 48, 100, "2.5", None])
+def test_tiles_that_cannot_be(value):
+    rejected("tile", value, "expected auto, off, or a multiple of 16 from 64")
 
 
 # What goes together

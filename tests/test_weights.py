@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from nst_tf import vgg, weights
-from nst_tf.options import LAYERS
+from nst_tf.options import LAYERS, Options
 
 DATA = np.random.default_rng(0).bytes(300_000)
 MD5 = hashlib.md5(DATA).hexdigest()
@@ -409,17 +409,25 @@ def test_imagenet_weights_come_from_the_cache(
     assert loaded.warning == ""
 
 
+@pytest.mark.parametrize(
+    ("layer", "network", "what", "cost"),
+    [
+        ("block5_conv1", "vgg19_slim", "vgg19_slim, the small", "forms less"),
+        ("block5_conv2", "vgg19", "untrained, random VGG-19", "strokes hardly"),
+    ],
+)
 def test_auto_without_a_network_warns_and_falls_back(
-    narrow, nobody, tmp_path, monkeypatch
+    narrow, nobody, tmp_path, monkeypatch, layer, network, what, cost
 ):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(weights, "URL", nobody)
-    loaded, expected = weights.load("auto", 3), weights.load("random", 3)
-    assert loaded.name == "random"
-    assert loaded.sha256 == expected.sha256
+    loaded = weights.load("auto", 3, layers=[layer])
+    assert loaded.network == network
+    spec = ("random", 3) if network == "vgg19" else ("auto", 0, network)
+    assert loaded.sha256 == weights.load(*spec).sha256
     for words in (
-        "untrained, random VGG-19",  # what
-        "shapes and strokes hardly",  # at what cost
+        what,
+        cost,
         "refused",  # why
         f"fetch {weights.FILE}",  # how to mend it
         nobody,
@@ -428,6 +436,38 @@ def test_auto_without_a_network_warns_and_falls_back(
     ):
         assert words in loaded.warning
     assert "\n" not in loaded.warning
+
+
+# The embedded network
+
+
+def test_the_embedded_network_paints(pictures):
+    layers = [name for part in Options().used_layers() for name, _ in part]
+    loaded = weights.load("auto", network="vgg19_slim", layers=layers)
+    assert (loaded.name, loaded.warning) == ("embedded", "")
+    assert loaded.sha256 == sha256(weights.SLIM)
+    network = weights.network(loaded, layers, "avg")
+    for features in network(pictures[0][None]).values():
+        assert np.isfinite(features).all() and np.std(features) > 0
+
+
+@pytest.mark.parametrize("spec", ["imagenet", "random"])
+def test_the_slim_network_has_its_own_weights_only(spec):
+    with pytest.raises(ValueError, match="`weights`: vgg19_slim has no"):
+        weights.check(spec, "vgg19_slim")
+
+
+def test_the_slim_network_names_the_layers_it_has():
+    with pytest.raises(ValueError, match="`network`: .*block5_conv2.*block4_conv2"):
+        weights.load("auto", 0, "vgg19_slim", ["block5_conv2"])
+
+
+def test_another_file_is_no_slim_network(tmp_path, file):
+    np.savez(tmp_path / "a.npz", **{"block1_conv1/kernel": np.zeros(3)})
+    (tmp_path / "text.npz").write_text("no arrays")
+    for path in (tmp_path / "a.npz", tmp_path / "text.npz", file[0]):
+        with pytest.raises(ValueError, match="distill.py wrote; .*is not one"):
+            weights.load(str(path), 0, "vgg19_slim")
 
 
 def test_imagenet_without_a_network_is_an_error(nobody, tmp_path, monkeypatch):

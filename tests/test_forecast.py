@@ -1,0 +1,99 @@
+"""What is told before a run: sizes, tiles, memory, time."""
+
+import re
+
+import pytest
+import tensorflow as tf
+
+from nst_tf import cli, devices, forecast, memory
+from nst_tf.options import Options
+
+
+def test_a_forecast_is_the_schedule_and_the_model(tiny_weights_everywhere):
+    options = Options(optimizer="adam", tile=256, steps=40)
+    expected = forecast.forecast((800, 1000), options)
+    assert expected.scales == [
+        (200, 250, 40),
+        (400, 500, 40),
+        (800, 1000, 20),
+    ]
+    assert expected.tile == 256
+    assert expected.peak == memory.peak((800, 1000), options, 256)
+    twice = forecast.forecast((800, 1000), options.replace(steps=4000))
+    assert twice.seconds > 20 * expected.seconds > 0
+
+
+def test_pixels_seen_count_halos_and_both_passes():
+    options = Options(margin=0)
+    assert forecast.pixels_seen((300, 500), options, 0) == 300 * 500
+    assert forecast.pixels_seen((300, 500), options, 512) == 300 * 500
+    # 512 in two tiles of 256, each with a halo of 80 on one side.
+    seen = 1.5 * 2 * 256 * (256 + 80)
+    assert forecast.pixels_seen((256, 512), options, 256) == seen
+
+
+def test_durations_in_words():
+    assert forecast.duration(0.2) == "1 s"
+    assert forecast.duration(89) == "89 s"
+    assert forecast.duration(600) == "10 min"
+    assert forecast.duration(9000) == "2.5 h"
+
+
+def test_plan_tells_and_writes_nothing(
+    tiny_weights_everywhere, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(devices, "available_memory", lambda: 6 * 10**9)
+    assert cli.main(["plan", "--size=4000x3000", "--optimizer=adam"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^250 x 188 px, 100 steps of adam$", told, re.MULTILINE)
+    assert re.search(r"^4000 x 3000 px, 13 steps of adam$", told, re.MULTILINE)
+    assert re.search(
+        r"tiles of \d+ px, about \d\.\d GB of 6\.0 GB of memory, about .* on",
+        told,
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ("", "`size` should be width and height"),
+        ("8000", "`size`"),
+        ("8x8", "at least 16"),
+        ("-100x100", "`size`"),
+        ("400000x300000", "out of memory: 400000 x 300000"),
+    ],
+)
+def test_plan_refuses_what_cannot_be(
+    tiny_weights_everywhere, capsys, monkeypatch, size, message
+):
+    monkeypatch.setattr(devices, "available_memory", lambda: 6 * 10**9)
+    assert cli.main(["plan", f"--size={size}"]) == 2
+    told = capsys.readouterr()
+    assert message in told.err and told.err.count("\n") == 1
+    assert not told.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("flags : fpu avx512_bf16", "mixed_bfloat16"),
+        ("flags : fpu amx_bf16", "mixed_bfloat16"),
+        ("flags : fpu avx512f", "float32"),
+        (None, "float32"),
+    ],
+)
+def test_precision_is_what_the_processor_multiplies(
+    monkeypatch, flags, expected
+):
+    def read(path, *_, **__):
+        if flags is None:
+            raise FileNotFoundError(path)
+        return flags
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("a GPU decides here")
+    monkeypatch.setattr(devices.Path, "read_text", read)
+    assert devices.precision("auto") == expected
+    assert devices.precision("mixed_float16") == "mixed_float16"
