@@ -118,7 +118,7 @@ def _functions(plan: graph.Plan, engine: transfer.Transfer) -> dict[str, Any]:
         return {"image_bytes": png, **outputs}
 
     def features(image):
-        return engine.features(graph.picture(plan, "image", image))
+        return engine.objective.features(graph.picture(plan, "image", image))
 
     pictures = dict.fromkeys(plan.names, graph.RGB)
     encoded = {f"{name}_bytes": ENCODED for name in plan.names}

@@ -95,11 +95,11 @@ def duration(seconds: float) -> str:
 def _seconds_per_pixel(engine: transfer.Transfer) -> float:
     image = tf.fill([1, SAMPLE, SAMPLE, 3], 0.5)
     numbers = transfer.Numbers(*[tf.constant(1.0)] * 4)
-    targets = engine.targets(image, [image], [1.0])
+    targets = engine.objective.targets(image, [image], [1.0])
     times = []
     for _ in range(3):
         started = time.monotonic()
-        engine.evaluate(image, targets, numbers)[1].numpy()
+        engine.objective.evaluate(image, targets, numbers)[1].numpy()
         times.append(time.monotonic() - started)
     return min(times) / SAMPLE**2
 

@@ -158,8 +158,10 @@ def costs(plan: Plan, engine: transfer.Transfer, given: Tensors) -> Tensors:
     message = "`image` should have the height and width of `content`"
     with _required((same, message, tf.shape(image)[1:3])):
         image = tf.identity(image)
-    targets = engine.targets(content, styles, given.get("style_blend", [1.0]))
-    costs = engine.costs(image, targets, _weights(given))
+    targets = engine.objective.targets(
+        content, styles, given.get("style_blend", [1.0])
+    )
+    costs = engine.objective.costs(image, targets, _weights(given))
     terms = costs._asdict()
     for layer, cost in terms.pop("style_layers").items():
         terms[f"style_{layer}"] = cost

@@ -17,6 +17,7 @@ FACADE = {"__init__": 99, "__main__": 99}  # above all, imported by none
 # Imports within a row: a module that was one with the other before.
 SIBLINGS = {
     ("optimizers", "linesearch"),
+    ("transfer", "objective"),
     ("record", "images"),
 }
 # Who writes files: results, what is downloaded, what has no name.

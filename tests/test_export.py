@@ -42,6 +42,7 @@ GENTLE = {
     "pooling": "max",
     "init": "content",
     "scales": 1,
+    "precision": "float32",
 }
 EXPORTS = {
     "adam": {"optimizer": "adam", "steps": 6},
@@ -58,7 +59,14 @@ EXPORTS = {
         "style_blend": (2, 1),
         "pooling": "avg",
     },
-    "sgd": {"optimizer": "sgd", "steps": 4, "init": "style", "margin": 0},
+    "sgd": {
+        "optimizer": "sgd",
+        "steps": 4,
+        "init": "style",
+        "margin": 0,
+        "tile": 64,
+        "precision": "mixed_bfloat16",
+    },
 }
 FIXED = {
     "adam": {"reports": 4, "max_steps": 50, "max_pixels": 4000},

@@ -11,6 +11,7 @@ import tensorflow as tf
 from conftest import ROOT, smooth
 
 from nst_tf import optimizers, tiles, transfer, vgg
+from nst_tf.objective import Objective
 from nst_tf.options import LAYERS, OPTIMIZERS
 
 HEIGHT, WIDTH = 389, 517
@@ -26,13 +27,11 @@ def engine(kernels, tile, name="adam", pooling="avg", devices=("",)):
     method = getattr(optimizers, name)
     takes_rate = "learning_rate" in OPTIMIZERS[name]
     return transfer.Transfer(
-        network,
-        CONTENT_LAYERS,
-        STYLE_LAYERS,
+        Objective(
+            network, CONTENT_LAYERS, STYLE_LAYERS, tile=tile, devices=devices
+        ),
         method if takes_rate else lambda rate: method(),
         margin=8,
-        tile=tile,
-        devices=devices,
     )
 
 
@@ -49,8 +48,8 @@ def scene(height=HEIGHT, width=WIDTH):
 
 def evaluate(tool, height=HEIGHT, width=WIDTH):
     content, styles, image = scene(height, width)
-    targets = tool.targets(content, styles, [2.0, 1.0])
-    costs, gradient = tool.evaluate(image, targets, NUMBERS)
+    targets = tool.objective.targets(content, styles, [2.0, 1.0])
+    costs, gradient = tool.objective.evaluate(image, targets, NUMBERS)
     return targets, costs, gradient
 
 
@@ -162,7 +161,7 @@ assert len(names) == 2, names
 expected = test_tiles.evaluate(test_tiles.engine(kernels, 0))
 tool = test_tiles.engine(kernels, 128, devices=names)
 test_tiles.assert_same(test_tiles.evaluate(tool), expected)
-graph = tool.evaluate.get_concrete_function(
+graph = tool.objective.evaluate.get_concrete_function(
     test_tiles.scene()[2], expected[0], test_tiles.NUMBERS
 ).graph
 bodies = [op.get_attr("body").name for op in graph.get_operations()

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from nst_tf import losses, optimizers, transfer, vgg
+from nst_tf.objective import Objective
 from nst_tf.options import OPTIMIZERS
 
 CONTENT_LAYERS = (("block4_conv2", 1.0),)
@@ -21,7 +22,8 @@ def engine(kernels, name="adam", jit=False, content=CONTENT_LAYERS, **own):
     method = functools.partial(getattr(optimizers, name), **own)
     takes_rate = "learning_rate" in OPTIMIZERS[name]
     build = method if takes_rate else lambda rate: method()
-    return transfer.Transfer(network, content, STYLE_LAYERS, build, jit)
+    objective = Objective(network, content, STYLE_LAYERS, jit)
+    return transfer.Transfer(objective, build)
 
 
 def last(snapshots):
@@ -48,8 +50,8 @@ def adam(tiny_kernels):
 def test_costs_are_the_formulas(tiny_kernels, pictures, adam):
     content, styles, blend, _ = start(pictures)
     image = tf.constant(pictures[0][None, ::-1])
-    targets = adam.targets(content, styles, blend)
-    costs = adam.costs(image, targets, NUMBERS)
+    targets = adam.objective.targets(content, styles, blend)
+    costs = adam.objective.costs(image, targets, NUMBERS)
     layers = [layer for layer, _ in CONTENT_LAYERS + STYLE_LAYERS]
     network = vgg.features_model(tiny_kernels, layers)
     seen, aim, painting = network(image), network(content), network(styles[0])
@@ -71,8 +73,8 @@ def test_the_merged_styles_have_the_gradient_of_each_on_its_own(pictures, adam):
     image = content[:, ::-1]
 
     def gradient(styles, blend):
-        targets = adam.targets(content, styles, blend)
-        return adam.evaluate(image, targets, NUMBERS)[1]
+        targets = adam.objective.targets(content, styles, blend)
+        return adam.objective.evaluate(image, targets, NUMBERS)[1]
 
     merged = gradient([style, other], [2.0, 1.0])
     apart = (2 * gradient([style], [1.0]) + gradient([other], [1.0])) / 3
@@ -157,10 +159,10 @@ def test_traced_into_a_graph_it_paints_the_same(tiny_kernels, pictures, name):
 def test_xla_gives_the_same_costs(tiny_kernels, pictures, adam):
     content, styles, blend, image = start(pictures)
     compiled = engine(tiny_kernels, jit=True)
-    targets = adam.targets(content, styles, blend)
+    targets = adam.objective.targets(content, styles, blend)
     numbers = transfer.Numbers(*map(tf.constant, NUMBERS))
-    plain, gradient = adam.evaluate(image[:, ::-1], targets, numbers)
-    fused, same = compiled.evaluate(image[:, ::-1], targets, numbers)
+    plain, gradient = adam.objective.evaluate(image[:, ::-1], targets, numbers)
+    fused, same = compiled.objective.evaluate(image[:, ::-1], targets, numbers)
     np.testing.assert_allclose(fused.total, plain.total, rtol=1e-4)
     atol = 1e-4 * float(tf.reduce_max(tf.abs(gradient)))
     np.testing.assert_allclose(same, gradient, rtol=1e-3, atol=atol)
@@ -176,8 +178,8 @@ def test_the_picture_is_the_best_one_seen(tiny_kernels, pictures):
     ):
         best = min(best, float(snapshot.state.costs.total))
         assert float(snapshot.costs.total) == best
-        targets = tool.targets(*start(pictures)[:3])
-        shown = tool.costs(snapshot.image, targets, numbers)
+        targets = tool.objective.targets(*start(pictures)[:3])
+        shown = tool.objective.costs(snapshot.image, targets, numbers)
         np.testing.assert_allclose(shown.total, best, rtol=1e-4)
 
 
@@ -229,7 +231,7 @@ def test_half_precision_ends_at_the_cost_of_whole(
     """Evaluated in float32; far smaller and larger weights change nothing."""
     layers = [layer for layer, _ in CONTENT_LAYERS + STYLE_LAYERS]
     whole = engine(tiny_kernels)
-    targets = whole.targets(*start(pictures)[:3])
+    targets = whole.objective.targets(*start(pictures)[:3])
     for size in (1e-6, 1.0, 1e6):
         numbers = transfer.Numbers(
             *(tf.constant(size * number) for number in NUMBERS[:3]), 0.02
@@ -238,16 +240,16 @@ def test_half_precision_ends_at_the_cost_of_whole(
         for kind in ("float32", precision):
             network = vgg.features_model(tiny_kernels, layers, precision=kind)
             tool = transfer.Transfer(
-                network,
-                CONTENT_LAYERS,
-                STYLE_LAYERS,
+                Objective(network, CONTENT_LAYERS, STYLE_LAYERS),
                 lambda _: optimizers.lbfgs(),
             )
             final = last(
                 tool.snapshots(*start(pictures), numbers, lambda _: [30])
             )
-            costs = whole.costs(final.image, targets, numbers)
+            costs = whole.objective.costs(final.image, targets, numbers)
             finals.append(float(costs.total))
-        before = float(whole.costs(start(pictures)[0], targets, numbers).total)
+        before = float(
+            whole.objective.costs(start(pictures)[0], targets, numbers).total
+        )
         assert finals[0] < 0.5 * before
         assert abs(finals[1] - finals[0]) < 0.01 * before
