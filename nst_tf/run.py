@@ -327,7 +327,8 @@ def _cached_engine(
     tile = 0 if options.tile == "off" else int(options.tile)
     workers = devices.workers() if tile else [""]
     jit = options.jit == "on" or (options.jit == "auto" and devices.is_gpu())
-    return transfer.build(network, options, jit, tile, workers), weights
+    built = transfer.build(network, options, jit, tile, workers)
+    return built, weights._replace(kernels={})  # the network has them
 
 
 def _digests(value) -> list[str]:

@@ -458,7 +458,9 @@ def test_the_slim_network_has_its_own_weights_only(spec):
 
 
 def test_the_slim_network_names_the_layers_it_has():
-    with pytest.raises(ValueError, match="`network`: .*block5_conv2.*block4_conv2"):
+    with pytest.raises(
+        ValueError, match="`network`: .*block5_conv2.*block4_conv2"
+    ):
         weights.load("auto", 0, "vgg19_slim", ["block5_conv2"])
 
 

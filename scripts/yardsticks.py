@@ -1,0 +1,327 @@
+"""What scripts/benchmark.py measures: each task in a process of its own.
+
+    scripts/yardsticks.py TASK < JOB    TASK: see TASKS; JOB: JSON
+
+nst_tf, and two plain programs to hold beside it: the TensorFlow tutorial's
+algorithm (Adam, a Keras extractor, an einsum) and that of the PyTorch ports
+(L-BFGS), on the costs, pictures and kernels that nst_tf has.
+
+A curve is a list of [evaluations, seconds since the process was started,
+total cost]; one evaluation is the network run forward and backward, once.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from nst_tf.options import LAYERS, Options
+
+
+def run_nst_tf(job: dict) -> dict:
+    """The project, through its public verb."""
+    import nst_tf
+    from nst_tf import devices
+
+    devices.select()
+    curve, options = [], Options.from_dict(job["options"])
+    for result in nst_tf.snapshots(
+        *job["inputs"], options=options, every=job["every"]
+    ):
+        seconds, cost = time.monotonic() - job["spawned"], result.costs["total"]
+        curve.append([result.count + 1, seconds, cost])
+        if cost <= job["until"]:
+            break
+    network, outcome = result.record["network"], tensorflow_device()
+    outcome |= {"curve": curve, "precision": network["precision"]}
+    for what in (network["precision"], network["name"], network["sha256"][:8]):
+        outcome["device"] += f", {what}"
+    return {**outcome, "costs": result.record["costs"]}
+
+
+def run_tutorial(job: dict) -> dict:
+    """Adam in a plain graph, as the well-known TensorFlow tutorial has it."""
+    import keras
+    import tensorflow as tf
+
+    from nst_tf import devices
+
+    devices.select()
+    options = Options.from_dict(job["options"])
+    pictures, kernels = read_pictures(job["pictures"])
+    content, style, start = map(tf.constant, pictures)
+    features = tutorial_features(kernels, options.pooling)
+    tools = features, tutorial_gram, tf.reduce_mean
+    cost_of = objective(content, style, options, (1, 2), *tools)
+    image = tf.Variable(start)
+    optimizer = keras.optimizers.Adam(0.02, beta_1=0.99, epsilon=0.1)
+
+    @tf.function(autograph=False)
+    def step():
+        with tf.GradientTape() as tape:
+            cost = cost_of(image)
+        gradient = tape.gradient(cost, image)
+        optimizer.apply_gradients([(gradient, image)])
+        image.assign(tf.clip_by_value(image, 0.0, 1.0))
+        return cost
+
+    return {**followed(step, job), **tensorflow_device()}
+
+
+def tutorial_features(kernels: Mapping, pooling: str) -> Callable:
+    """Keras' VGG-19 down to the last of the kernels; all features come out."""
+    import keras
+    from keras import layers
+
+    average = pooling == "avg"
+    pool = layers.AveragePooling2D if average else layers.MaxPooling2D
+    image = keras.Input((None, None, 3))
+    x, features = image, {}
+    for layer, (kernel, _) in kernels.items():
+        if layer.endswith("conv1") and features:
+            x = pool(2)(x)
+        x = layers.Conv2D(
+            kernel.shape[3], 3, padding="same", activation="relu", name=layer
+        )(x)
+        features[layer] = x
+    network = keras.Model(image, features, trainable=False)
+    for layer, values in kernels.items():
+        network.get_layer(layer).set_weights(values)
+    preprocess = keras.applications.vgg19.preprocess_input
+    return lambda image: network(preprocess(image * 255.0))
+
+
+def tutorial_gram(features):
+    """Products of every two channels, mean over positions, by einsum."""
+    import tensorflow as tf
+
+    positions = tf.reduce_prod(tf.shape(features)[1:3])
+    products = tf.einsum("bijc,bijd->bcd", features, features)
+    return products / tf.cast(positions, "float32")
+
+
+def run_pytorch(job: dict) -> dict:
+    """torch.optim.LBFGS with its defaults, as the PyTorch ports have it."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    options = Options.from_dict(job["options"])
+    pictures, kernels = read_pictures(job["pictures"])
+    content, style, image = (
+        torch.tensor(array.transpose(0, 3, 1, 2).copy(), device=device)
+        for array in pictures
+    )
+    features = torch_features(kernels, options.pooling, device)
+    tools = features, torch_gram, torch.mean
+    cost_of = objective(content, style, options, (2, 3), *tools)
+    image.requires_grad_()
+    # One iteration a call is one evaluation a call; the optimiser's state
+    # goes on from call to call just as within one.
+    optimizer = torch.optim.LBFGS([image], max_iter=1)
+
+    def closure():
+        optimizer.zero_grad()
+        cost = cost_of(image)
+        cost.backward()
+        return cost
+
+    outcome = followed(lambda: optimizer.step(closure), job)
+    words, peak = f"CPU, {torch.get_num_threads()} threads", None
+    if device == "cuda":
+        words = f"GPU {torch.cuda.get_device_name()}"
+        peak = torch.cuda.max_memory_allocated() / 2**20
+    words += f", PyTorch {torch.__version__}"
+    return {**outcome, "device": words, "accelerator_megabytes": peak}
+
+
+def torch_features(kernels: Mapping, pooling: str, device: str) -> Callable:
+    """VGG-19 down to the last of the kernels; all features come out."""
+    import torch
+    from torch.nn import functional
+
+    pool = functional.avg_pool2d if pooling == "avg" else functional.max_pool2d
+    mean = torch.tensor([103.939, 116.779, 123.68], device=device)
+    tensors = {
+        layer: (
+            torch.tensor(kernel.transpose(3, 2, 0, 1).copy(), device=device),
+            torch.tensor(bias, device=device),
+        )
+        for layer, (kernel, bias) in kernels.items()
+    }
+
+    def features(image):
+        x, seen = image.flip(1) * 255 - mean[:, None, None], {}
+        for layer, (kernel, bias) in tensors.items():
+            if layer.endswith("conv1") and seen:
+                x = pool(x, 2)
+            x = functional.relu(functional.conv2d(x, kernel, bias, padding=1))
+            seen[layer] = x
+        return seen
+
+    return features
+
+
+def torch_gram(features):
+    """Products of every two channels, mean over positions."""
+    rows = features.flatten(2)[0]
+    return rows @ rows.T / rows.shape[1]
+
+
+def objective(
+    content,
+    style,
+    options: Options,
+    axes: Sequence[int],
+    features: Callable,
+    gram: Callable,
+    mean: Callable,
+) -> Callable:
+    """The total cost of nst_tf (README), written down again.
+
+    A function of an image with height and width at `axes`; `features` are
+    those of all layers, `gram` a layer's Gram matrix, `mean` over elements.
+    """
+    content_layers, style_layers = options.used_layers()
+    seen = features(content)
+    wanted = {layer: seen[layer] for layer, _ in content_layers}
+    seen = features(style)
+    grams = {layer: gram(seen[layer]) for layer, _ in style_layers}
+    del seen  # the other layers' features would stay in memory
+
+    def neighbours(image, axis: int):
+        along = (slice(None),) * axis
+        return image[(*along, slice(1, None))] - image[(*along, slice(-1))]
+
+    def cost_of(image):
+        seen = features(image)
+        content_cost = sum(
+            weight * mean((seen[layer] - wanted[layer]) ** 2) / 4
+            for layer, weight in content_layers
+        )
+        style_cost = sum(
+            weight * mean((gram(seen[layer]) - grams[layer]) ** 2) / 4
+            for layer, weight in style_layers
+        )
+        tv_cost = sum(mean(neighbours(image, axis) ** 2) for axis in axes)
+        return (
+            options.content_weight * content_cost
+            + options.style_weight * style_cost
+            + options.tv_weight * tv_cost
+        )
+
+    return cost_of
+
+
+def run_prepare(job: dict) -> dict:
+    """Writes what the plain programs read: pictures as nst_tf sees them."""
+    from nst_tf import inputs, weights
+
+    options, sizes = Options.from_dict(job["options"]), {}
+    used = [layer for part in options.used_layers() for layer, _ in part]
+    found = weights.load(options.weights, options.seed, options.network, used)
+    if found.network != "vgg19":
+        raise ValueError(
+            f"`weights`: the plain programs are VGG-19; {found.network} was "
+            "found. Give --option=weights=PATH, or random."
+        )
+    kernels = {
+        f"{layer}.{part}": array
+        for layer in LAYERS[: 1 + max(map(LAYERS.index, used))]
+        for part, array in enumerate(found.kernels[layer])
+    }
+    for path, own in job["wanted"].items():
+        given = inputs.prepare(*job["inputs"], options=options, **own)
+        np.savez(
+            path,
+            content=given.content[None],
+            style=given.styles[0][None],
+            start=given.image[None],
+            **kernels,
+        )
+        sizes[path] = given.size
+    return {"sizes": sizes}
+
+
+def read_pictures(path: str) -> tuple[list, dict]:
+    """Content, style, start; `{layer: (kernel, bias)}`. NumPy arrays."""
+    with np.load(path) as file:
+        pictures = [file[name] for name in ("content", "style", "start")]
+        kernels = {
+            layer: (file[f"{layer}.0"], file[f"{layer}.1"])
+            for layer in LAYERS
+            if f"{layer}.0" in file.files
+        }
+    return pictures, kernels
+
+
+def followed(step: Callable, job: dict) -> dict:
+    """The curve of a plain program; its step returns the cost before it."""
+    curve = []
+    for done in range(job["options"]["steps"] + 1):
+        cost = step()
+        if done % job["every"] == 0:
+            cost = float(cost)  # waits for the device
+            curve.append([done + 1, time.monotonic() - job["spawned"], cost])
+    return {"curve": curve, "precision": "float32"}
+
+
+def run_matmul(job: dict) -> dict:
+    """GFLOP a second of square matrix products, `{side: [rate]}`."""
+    import tensorflow as tf
+
+    from nst_tf import devices
+
+    devices.select()
+    multiply = tf.function(tf.matmul)
+    rates = {}
+    for side in job["matrices"]:
+        first, second = tf.unstack(tf.random.normal([2, side, side]))
+        float(multiply(first, second)[0, 0])  # compiled, and threads awake
+        rates[side] = []
+        for _ in range(job["repeats"]):
+            started = time.monotonic()
+            float(multiply(first, second)[0, 0])  # waits for the device
+            seconds = time.monotonic() - started
+            rates[side].append(2e-9 * side**3 / seconds)
+    return {"gigaflops": rates, **tensorflow_device()}
+
+
+def tensorflow_device() -> dict:
+    """The device in words, and the most memory taken on it if it is a GPU."""
+    import tensorflow as tf
+
+    from nst_tf import devices
+
+    peak = None
+    if devices.is_gpu():
+        peak = tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
+    words = f"{devices.describe()}, TensorFlow {tf.__version__}"
+    return {"device": words, "accelerator_megabytes": peak}
+
+
+TASKS = {
+    "nst_tf": run_nst_tf,
+    "tutorial": run_tutorial,
+    "pytorch": run_pytorch,
+    "prepare": run_prepare,
+    "matmul": run_matmul,
+}
+
+
+def main(task: str) -> None:
+    """Reads a job from standard input, prints what came out as JSON."""
+    import resource
+
+    try:
+        outcome = TASKS[task](json.load(sys.stdin))
+    except ValueError as error:
+        outcome = {"error": str(error)}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    outcome["peak_megabytes"] = peak / 1024  # Linux counts in kilobytes
+    print("\n" + json.dumps(outcome))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
