@@ -1,0 +1,189 @@
+"""The training of the slim network, on a tiny teacher; the shipped file."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nst_tf import losses
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ROOT / "nst_tf" / "data" / "vgg19_slim.npz"
+
+
+@pytest.fixture(scope="module")
+def distill():
+    path = ROOT / "scripts" / "distill.py"
+    spec = importlib.util.spec_from_file_location("distill", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def settings(distill):
+    return distill.Settings(
+        widths=(2, 3, 4, 4, 4),
+        size=32,
+        held_out=8,
+        first=16,
+        capacity=24,
+        fresh=8,
+        painted=8,
+        paint_steps=2,
+        paint_after=10,
+        round_steps=10,
+    )
+
+
+@pytest.fixture(scope="module")
+def photographs(pictures):
+    return [np.uint8(255 * picture) for picture in pictures]
+
+
+def started(distill, settings, tiny_kernels, photographs):
+    training = distill.Training(tiny_kernels, settings)
+    training.begin(photographs)
+    return training
+
+
+def test_folded_embedding_keeps_the_costs(distill):
+    generator = np.random.default_rng(0)
+    embedding = generator.normal(size=(5, 9))
+    one, other = generator.random((2, 1, 6, 7, 5))
+    projection = distill.fold(embedding) * np.sqrt(5 / 9)
+    for cost in (losses.content_cost, losses.layer_style_cost):
+        np.testing.assert_allclose(
+            cost(
+                tf.constant(one @ projection), tf.constant(other @ projection)
+            ),
+            cost(tf.constant(one @ embedding), tf.constant(other @ embedding)),
+            rtol=1e-9,
+        )
+
+
+def test_teacher_features_are_the_packages(distill, tiny_kernels, pictures):
+    from nst_tf import vgg
+
+    image = tf.constant(pictures[0][None])
+    model = vgg.features_model(tiny_kernels, distill.TAUGHT, "avg")
+    parts = distill.teacher_parts(tiny_kernels)
+    seen = distill.features(image, parts, dtype=tf.float32)
+    for layer, wanted in model(image).items():
+        np.testing.assert_allclose(seen[layer], wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_training_learns_and_what_it_writes_is_what_it_saw(
+    distill, settings, tiny_kernels, photographs, tmp_path
+):
+    training = started(distill, settings, tiny_kernels, photographs)
+    reports = [training.go_on(photographs, k / 6) for k in range(6)]
+    assert reports[-1]["loss"] < 0.8 * reports[0]["loss"]
+    assert "painted" in reports[-1] and "painted" not in reports[0]
+    # Embedded features in the student, projected ones from the file: the
+    # same distances.
+    file = tmp_path / "slim.npz"
+    arrays = training.student.arrays(training.student.vector)
+    distill.write(file, {**arrays, "metadata": np.array("{}")})
+    slim, _ = distill.read_network(file)
+    one, other = (
+        distill.as_float(training.memory[""][k : k + 1]) for k in (0, 1)
+    )
+    for layer in distill.TAUGHT:
+        wanted, found = (
+            losses.layer_style_cost(network(one)[layer], network(other)[layer])
+            for network in (training.student, slim)
+        )
+        # The student in training computes in half precision.
+        np.testing.assert_allclose(found, wanted, rtol=0.1)
+
+
+def test_resumed_is_uninterrupted(
+    distill, settings, tiny_kernels, photographs, tmp_path
+):
+    whole = started(distill, settings, tiny_kernels, photographs)
+    for k in range(4):
+        if k == 2:
+            whole.save(tmp_path / "checkpoint.npz")
+        whole.go_on(photographs, k / 10)
+    again = distill.Training.load(tmp_path / "checkpoint.npz", tiny_kernels)
+    for k in (2, 3):
+        again.go_on(photographs, k / 10)
+    np.testing.assert_array_equal(whole.student.vector, again.student.vector)
+    np.testing.assert_array_equal(whole.average, again.average)
+    assert whole.curve == again.curve
+
+
+def test_a_changed_setting_is_on_record(
+    distill, settings, tiny_kernels, photographs, tmp_path
+):
+    training = started(distill, settings, tiny_kernels, photographs)
+    training.save(tmp_path / "checkpoint.npz")
+    again = distill.Training.load(
+        tmp_path / "checkpoint.npz",
+        tiny_kernels,
+        **dict([distill.change_of("gram_weight=2")]),
+    )
+    assert again.settings.gram_weight == 2.0
+    assert again.curve == [{"step": 0, "changed": {"gram_weight": 2.0}}]
+    with pytest.raises(ValueError, match="`change`"):
+        distill.change_of("widths=3")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("train NOWHERE", "`pictures`: there is no"),
+        ("train EMPTY", "which hold none"),
+        ("train ONE", "`held_out`"),
+        ("train TWO --resume TWO/a.png", "`resume`"),
+        ("evaluate TWO/a.png", "`file`"),
+    ],
+)
+def test_bad_input_is_one_line(
+    distill, tmp_path, monkeypatch, capsys, photographs, arguments, complaint
+):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    for folder, names in (("EMPTY", ""), ("ONE", "a"), ("TWO", "ab")):
+        Path(folder).mkdir()
+        for name in names:
+            Image.fromarray(photographs[0]).save(f"{folder}/{name}.png")
+    arguments = arguments.replace(
+        "train", "train --held_out a --output o.npz --pictures"
+    )
+    with pytest.raises(SystemExit) as stopped:
+        distill.main([*arguments.split(), "--weights", "random"])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert complaint in said and said.count("\n") == 1
+    assert not Path("o.npz").exists()
+
+
+@pytest.mark.skipif(not SHIPPED.is_file(), reason="no slim network yet")
+def test_the_shipped_file(distill):
+    assert SHIPPED.stat().st_size <= 2.5e6
+    arrays = dict(np.load(SHIPPED))
+    metadata = json.loads(str(arrays.pop("metadata")))
+    assert set(distill.Settings._fields) == set(metadata["settings"])
+    for key in ("steps", "seconds", "pictures", "held_out", "errors", "curve"):
+        assert metadata[key], key
+    assert re.fullmatch("[0-9a-f]{64}", metadata["teacher_sha256"])
+    widths, channels, names = metadata["settings"]["widths"], 3, set()
+    for layer in distill.LAYERS:
+        width = widths[int(layer[5]) - 1]
+        assert arrays[f"{layer}/kernel"].shape == (3, 3, channels, width)
+        assert arrays[f"{layer}/bias"].shape == (width,)
+        names |= {f"{layer}/kernel", f"{layer}/bias"}
+        if layer in distill.TAUGHT:
+            assert arrays[f"{layer}/projection"].shape == (width, width)
+            names.add(f"{layer}/projection")
+        channels = width
+    assert set(arrays) == names
+    for array in arrays.values():
+        assert array.dtype == np.float16 and np.isfinite(array).all()
