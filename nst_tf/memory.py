@@ -11,9 +11,11 @@ import math
 from nst_tf import devices, tiles
 from nst_tf.options import OPTIMIZERS, Options
 
-BASE = 0.95e9  # bytes: TensorFlow, the network, its kernels in use
-# Bytes for each pixel that the network sees at once, forward and back.
-SEEN = {"float32": 1800, "mixed_bfloat16": 1500, "mixed_float16": 1500}
+# Bytes that TensorFlow, the network and its kernels in use take.
+BASE = {"vgg19": 0.95e9, "vgg19_slim": 0.75e9}
+# Bytes for each pixel that the network sees at once, forward and back: in
+# float32 and in half precision.
+SEEN = {"vgg19": (1800, 1500), "vgg19_slim": (650, 450)}
 SEEN_XLA = 5000  # without tiles, on the CPU
 IMAGE = 12  # bytes: three float32
 PICTURES = 12  # that any run holds: states, copies underway, features
@@ -35,7 +37,8 @@ def peak(size: tuple[int, int], options: Options, tile: int) -> float:
     if slots is None:
         slots = 2 * int(options.optimizer_arguments()["history"]) + 3
     picture = pixels * IMAGE * (PICTURES + slots)
-    at_once, each = pixels, SEEN[devices.precision(options.precision)]
+    half = devices.precision(options.precision) != "float32"
+    at_once, each = pixels, SEEN[options.network][half]
     if tile:
         layers = [name for part in options.used_layers() for name, _ in part]
         halo = tiles.halo(layers)
@@ -44,7 +47,7 @@ def peak(size: tuple[int, int], options: Options, tile: int) -> float:
         )
     elif options.jit == "on":
         each = SEEN_XLA
-    return BASE + picture + each * at_once
+    return BASE[options.network] + picture + each * at_once
 
 
 def choose_tile(size: tuple[int, int], options: Options) -> int:

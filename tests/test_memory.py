@@ -42,6 +42,7 @@ def test_the_peak_grows_with_all_that_takes_memory(tile):
     assert memory.peak((3000, 5000), Options(), tile) > peak
     assert memory.peak(SIZE, Options(history=20), tile) > peak
     assert memory.peak(SIZE, Options(optimizer="adam"), tile) < peak
+    assert memory.peak(SIZE, Options(network="vgg19_slim"), tile) < peak
     whole, half = (
         memory.peak(SIZE, Options(precision=precision), tile)
         for precision in ("float32", "mixed_bfloat16")
