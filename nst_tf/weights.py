@@ -87,8 +87,7 @@ def load(
             return _slim(SLIM, layers)._replace(
                 warning="NO IMAGENET WEIGHTS: painting with vgg19_slim, the "
                 "small network that comes with nst_tf. Colours and strokes "
-                "follow the style, large forms less, and the grain is "
-                f"coarser. {lost}"
+                f"follow the style, small details blur. {lost}"
             )
         except ValueError:  # it does not have these layers
             return _random(

@@ -43,13 +43,13 @@ def test_plan_tells_and_writes_nothing(
     tiny_weights_everywhere, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(devices, "available_memory", lambda: 6 * 10**9)
+    monkeypatch.setattr(devices, "available_memory", lambda: 8 * 10**9)
     assert cli.main(["plan", "--size=4000x3000", "--optimizer=adam"]) == 0
     told = capsys.readouterr().out
     assert re.search(r"^250 x 188 px, 100 steps of adam$", told, re.MULTILINE)
     assert re.search(r"^4000 x 3000 px, 13 steps of adam$", told, re.MULTILINE)
     assert re.search(
-        r"tiles of \d+ px, about \d\.\d GB of 6\.0 GB of memory, about .* on",
+        r"tiles of \d+ px, about \d\.\d GB of 8\.0 GB of memory, about .* on",
         told,
     )
     assert list(tmp_path.iterdir()) == []

@@ -26,7 +26,7 @@ def test_a_picture_that_fits_is_not_cut(free):
 
 def test_less_memory_means_smaller_tiles_and_they_fit(free):
     options, before = Options(optimizer="adam"), 10**6
-    for gigabytes in (40, 20, 10, 8, 6, 5):
+    for gigabytes in (40, 20, 14, 10, 8, 7):
         free(gigabytes * GIGA)
         tile = memory.choose_tile(SIZE, options)
         assert memory.peak(SIZE, options, tile) <= gigabytes * GIGA
@@ -54,16 +54,16 @@ def test_at_a_fixed_tile_only_the_picture_itself_grows():
     options = Options(optimizer="adam", margin=0)
     small, large = (memory.peak((s, s), options, 512) for s in (2000, 6000))
     pixels = 6000**2 - 2000**2
-    assert (large - small) / pixels < 200  # bytes: a few images
+    assert (large - small) / pixels < 400  # bytes: its images
 
 
 @pytest.mark.parametrize(
     ("options", "tile", "gigabytes", "hint"),
     [
-        ({"tile": "off"}, 0, 16, "--tile=1536"),
-        ({"tile": 2048}, 2048, 12, "--tile=1024"),
-        ({}, 128, 6, "--history=3"),
-        ({}, 128, 5, "--optimizer=adam"),
+        ({"tile": "off"}, 0, 20, "--tile=1536"),
+        ({"tile": 2048}, 2048, 14, "--tile=1024"),
+        ({}, 128, 9, "--history=3"),
+        ({}, 128, 7, "--optimizer=adam"),
         ({"optimizer": "adam"}, 128, 2, "--max_size="),
     ],
 )

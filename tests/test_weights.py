@@ -412,7 +412,7 @@ def test_imagenet_weights_come_from_the_cache(
 @pytest.mark.parametrize(
     ("layer", "network", "what", "cost"),
     [
-        ("block5_conv1", "vgg19_slim", "vgg19_slim, the small", "forms less"),
+        ("block5_conv1", "vgg19_slim", "vgg19_slim, the small", "details blur"),
         ("block5_conv2", "vgg19", "untrained, random VGG-19", "strokes hardly"),
     ],
 )
