@@ -185,7 +185,7 @@ def write_checkpoint(
     data = io.BytesIO()
     named = {f"array{k:03d}": np.asarray(a) for k, a in enumerate(arrays)}
     named["recipe"] = np.array(to_json(recipe))
-    np.savez(data, allow_pickle=False, **named)
+    np.savez(data, **named)
     write(path, data.getvalue())
 
 
