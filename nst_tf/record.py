@@ -183,7 +183,9 @@ def write_checkpoint(
 ) -> None:
     """A run's recipe and the flat list of its state's arrays, as .npz."""
     data = io.BytesIO()
-    named = {f"array{k:03d}": np.asarray(a) for k, a in enumerate(arrays)}
+    named: dict[str, Any] = {
+        f"array{k:03d}": np.asarray(a) for k, a in enumerate(arrays)
+    }
     named["recipe"] = np.array(to_json(recipe))
     np.savez(data, **named)
     write(path, data.getvalue())
