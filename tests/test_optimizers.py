@@ -406,7 +406,8 @@ def test_lbfgs_survives_a_cost_rounded_off(grain):
 
     start = START[:10]
     _, slots, values = walk(lbfgs(3), evaluate, start, 90)
-    assert slots.search.start.value == min(values)
+    # The last image may still be on trial.
+    assert slots.search.start.value <= min(values[:-1])
 
 
 @pytest.mark.parametrize("wrong", [-1e9, np.nan, np.inf])
