@@ -93,7 +93,7 @@ def available_memory() -> int | None:
 
 
 def _gpu_memory() -> int | None:
-    """Free bytes of the fullest visible GPU, as nvidia-smi has it."""
+    """Free bytes of the fullest GPU in the machine, as nvidia-smi has it."""
     query = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     try:
         # A name, not a path: the driver installs it where it likes.

@@ -46,7 +46,7 @@ def save(
     plan = graph.Plan(options=options, **fixed)
     folder = Path(output)
     _check_folder(folder)
-    layers = [name for part in options.used_layers() for name, _ in part]
+    layers = options.layer_names()
     weights = weights_.load(
         options.weights, options.seed, options.network, layers
     )

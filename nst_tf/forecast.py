@@ -6,9 +6,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from nst_tf import devices, memory, run, tiles, transfer
-from nst_tf.inputs import scaled
-from nst_tf.options import Options, steps_at
+from nst_tf import devices, inputs, memory, run, tiles, transfer
+from nst_tf.options import Options
 
 SAMPLE = 256  # pixels, the side of the picture that is timed
 
@@ -20,24 +19,22 @@ class Forecast:
     Attributes:
       scales: `(height, width, steps)` of each, pixels, coarse to fine.
       tile: side of the tiles in pixels; 0: the whole at once.
-      peak: bytes of memory at the most.
+      memory: tile and peak in words.
       available: bytes that there are; None where the system does not tell.
       seconds: of all steps.
     """
 
     scales: list[tuple[int, int, int]]
     tile: int
-    peak: float
+    memory: str
     available: int | None
     seconds: float
 
     def __str__(self) -> str:
-        free = "" if self.available is None else f" of {_giga(self.available)}"
-        parts = f"tiles of {self.tile} px" if self.tile else "no tiles"
-        return (
-            f"{parts}, about {_giga(self.peak)}{free} of memory, about "
-            f"{duration(self.seconds)}"
-        )
+        free = ""
+        if self.available is not None:
+            free = f" of {self.available / 1e9:.1f} GB"
+        return f"{self.memory}{free} of memory, about {duration(self.seconds)}"
 
 
 def forecast(size: tuple[int, int], options: Options) -> Forecast:
@@ -51,10 +48,7 @@ def forecast(size: tuple[int, int], options: Options) -> Forecast:
     tile = memory.choose_tile(size, options)
     engine, _ = run.engine(options, tile)
     each = _seconds_per_pixel(engine)
-    scales = [
-        (*scaled(size, factor), steps_at(scale, options.steps))
-        for scale, factor in enumerate(options.factors(size))
-    ]
+    scales = inputs.scales(size, options)
     work = sum(
         (steps + 1) * pixels_seen((height, width), options, tile)
         for height, width, steps in scales  # the start is evaluated, too
@@ -62,7 +56,7 @@ def forecast(size: tuple[int, int], options: Options) -> Forecast:
     return Forecast(
         scales,
         tile,
-        memory.peak(size, options, tile),
+        memory.summary(size, options, tile),
         devices.available_memory(),
         work * each,
     )
@@ -77,8 +71,8 @@ def pixels_seen(size: tuple[int, int], options: Options, tile: int) -> float:
     height, width = (side + 2 * options.margin for side in size)
     if not tile or max(height, width) <= tile:
         return height * width
-    layers = [name for part in options.used_layers() for name, _ in part]
-    split = tiles.split(tf.constant([height, width]), tile, tiles.halo(layers))
+    halo = tiles.halo(options.layer_names())
+    split = tiles.split(tf.constant([height, width]), tile, halo)
     sides = (split.seen_end - split.seen_begin).numpy().astype(float)
     return 1.5 * float(np.sum(sides[:, 0] * sides[:, 1]))
 
@@ -102,7 +96,3 @@ def _seconds_per_pixel(engine: transfer.Transfer) -> float:
         engine.objective.evaluate(image, targets, numbers)[1].numpy()
         times.append(time.monotonic() - started)
     return min(times) / SAMPLE**2
-
-
-def _giga(amount: float) -> str:
-    return f"{amount / 1e9:.1f} GB"

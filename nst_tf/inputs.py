@@ -39,15 +39,14 @@ class Inputs:
         return self.options.factors(self.size)
 
     @property
-    def schedule(self) -> list[int]:
-        """Steps at each scale, coarse to fine."""
-        scales = range(len(self.factors))
-        return [steps_at(scale, self.options.steps) for scale in scales]
+    def scales(self) -> list[tuple[int, int, int]]:
+        """Height, width and steps of each scale, coarse to fine."""
+        return scales(self.size, self.options)
 
     @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """Height and width at each scale, pixels, coarse to fine."""
-        return [scaled(self.size, factor) for factor in self.factors]
+    def schedule(self) -> list[int]:
+        """Steps at each scale, coarse to fine."""
+        return [steps for _, _, steps in self.scales]
 
 
 def prepare(content, style, *, options=None, **overrides) -> Inputs:
@@ -170,6 +169,16 @@ def _first_image(content, styles, size, options: Options) -> np.ndarray:
     ratio = 1.0 if options.noise_ratio is None else options.noise_ratio
     mixed = ratio * noise + (1 - ratio) * images.resize(content, coarse)
     return mixed.astype("float32")
+
+
+def scales(
+    size: tuple[int, int], options: Options
+) -> list[tuple[int, int, int]]:
+    """Height, width and steps of each scale of a run to `(height, width)`."""
+    return [
+        (*scaled(size, factor), steps_at(scale, options.steps))
+        for scale, factor in enumerate(options.factors(size))
+    ]
 
 
 def scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:

@@ -40,14 +40,19 @@ def peak(size: tuple[int, int], options: Options, tile: int) -> float:
     half = devices.precision(options.precision) != "float32"
     at_once, each = pixels, SEEN[options.network][half]
     if tile:
-        layers = [name for part in options.used_layers() for name, _ in part]
-        halo = tiles.halo(layers)
+        halo = tiles.halo(options.layer_names())
         at_once = math.prod(
             min(side + 2 * options.margin, tile + 2 * halo) for side in size
         )
     elif options.jit == "on":
         each = SEEN_XLA
     return BASE[options.network] + picture + each * at_once
+
+
+def summary(size: tuple[int, int], options: Options, tile: int) -> str:
+    """`tiles of 512 px, about 2.1 GB`: what was chosen and what it takes."""
+    parts = f"tiles of {tile} px" if tile else "no tiles"
+    return f"{parts}, about {peak(size, options, tile) / 1e9:.1f} GB"
 
 
 def choose_tile(size: tuple[int, int], options: Options) -> int:

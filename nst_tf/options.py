@@ -324,6 +324,12 @@ class Options:
                 "optimise towards. Give one of them."
             )
 
+        if self.jit == "on" and isinstance(self.tile, int):
+            raise ValueError(
+                "`jit` cannot be on with a `tile`: XLA does not compile "
+                f"tiles; received tile {self.tile}. Leave one of them out."
+            )
+
     def _check_optimizer(self):
         for name in set().union(*OPTIMIZERS.values()):
             if getattr(self, name) is None:
@@ -368,6 +374,10 @@ class Options:
             count = 1 + round(math.log2(max(1, long / COARSEST)))
             count = max(1, min(count, largest))
         return [2.0**k for k in reversed(range(count))]
+
+    def layer_names(self) -> list[str]:
+        """All layers that the network will be asked for."""
+        return [name for part in self.used_layers() for name, _ in part]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` gives the same options back."""

@@ -58,31 +58,22 @@ class Progress:
             f"{width} x {height} px, {steps} steps of {options.optimizer}; "
             f"{network['name']}, weights {Path(network['weights']).name} "
             f"({network['sha256'][:8]}), {network['precision']}; "
-            f"{result.record['device']}; {self._resources()}"
+            f"{result.record['device']}; "
+            + memory.summary(
+                (height, width), self._inputs.options, self._inputs.tile
+            )
         )
-
-    def _resources(self) -> str:
-        """What was chosen, and what it takes."""
-        size, options, tile = (
-            self._inputs.size,
-            self._inputs.options,
-            self._inputs.tile,
-        )
-        parts = f"tiles of {tile} px" if tile else "no tiles"
-        peak = memory.peak(size, options, tile) / 1e9
-        return f"{parts}, about {peak:.1f} GB"
 
     def _left(self, result: run_.Result, each: float | None) -> float | None:
         """Seconds; a step takes as long as there are pixels."""
         if each is None:
             return None
-        left = float(result.steps - result.step)
+        inputs, left = self._inputs, float(result.steps - result.step)
         now, *finer = (
-            pixels_seen(size, self._inputs.options, self._inputs.tile)
-            for size in self._inputs.sizes[result.scale :]
+            (steps, pixels_seen((height, width), inputs.options, inputs.tile))
+            for height, width, steps in inputs.scales[result.scale :]
         )
-        coming = zip(result.schedule[result.scale + 1 :], finer, strict=True)
-        left += sum(steps * pixels / now for steps, pixels in coming)
+        left += sum(steps * pixels / now[1] for steps, pixels in finer)
         return left * each
 
     def _bar(self, result: run_.Result, each, left) -> str:

@@ -205,10 +205,7 @@ def _recipe(inputs: Inputs, weights: weights_.Weights) -> dict[str, Any]:
         },
         "size": list(inputs.size[::-1]),
         "schedule": [
-            [width, height, steps]
-            for (height, width), steps in zip(
-                inputs.sizes, inputs.schedule, strict=True
-            )
+            [width, height, steps] for height, width, steps in inputs.scales
         ],
         "tile": inputs.tile,
         "device": devices.describe(),
@@ -315,7 +312,7 @@ def engine(
 def _cached_engine(
     options: Options, variable: str | None
 ) -> tuple[transfer.Transfer, weights_.Weights]:
-    layers = [name for part in options.used_layers() for name, _ in part]
+    layers = options.layer_names()
     weights = weights_.load(
         options.weights, options.seed, options.network, layers
     )

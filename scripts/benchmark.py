@@ -269,7 +269,7 @@ def floor(given: argparse.Namespace) -> None:
     from nst_tf import images
 
     options = comparable(given)
-    used = [layer for part in options.used_layers() for layer, _ in part]
+    used = options.layer_names()
     deepest = max(used, key=LAYERS.index)
     shape = images.read(given.content, "content").rgb.shape[:2]
     sizes = [images.fit(shape, size, True) for size in given.sizes]

@@ -219,7 +219,7 @@ def run_prepare(job: dict) -> dict:
     from nst_tf import inputs, weights
 
     options, sizes = Options.from_dict(job["options"]), {}
-    used = [layer for part in options.used_layers() for layer, _ in part]
+    used = options.layer_names()
     found = weights.load(options.weights, options.seed, options.network, used)
     if found.network != "vgg19":
         raise ValueError(

@@ -348,6 +348,12 @@ def test_tiles_that_cannot_be(value):
     rejected("tile", value, "expected auto, off, or a multiple of 16 from 64")
 
 
+def test_xla_and_a_tile_do_not_go_together():
+    with pytest.raises(ValueError, match="`jit` cannot be on with a `tile`"):
+        Options(jit="on", tile=256)
+    assert Options(jit="on", tile="auto").jit == "on"
+
+
 # What goes together
 
 

@@ -442,7 +442,7 @@ def test_auto_without_a_network_warns_and_falls_back(
 
 
 def test_the_embedded_network_paints(pictures):
-    layers = [name for part in Options().used_layers() for name, _ in part]
+    layers = Options().layer_names()
     loaded = weights.load("auto", network="vgg19_slim", layers=layers)
     assert (loaded.name, loaded.warning) == ("embedded", "")
     assert loaded.sha256 == sha256(weights.SLIM)
