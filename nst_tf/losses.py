@@ -42,7 +42,17 @@ def gram_matrix(
     shape = tf.shape(features)
     channels = features.shape[-1] or shape[-1]
     rows = tf.reshape(features, tf.concat([shape[:-3], [-1, channels]], axis=0))
-    return tf.matmul(rows, rows, transpose_a=True)
+    return _products(rows)
+
+
+@tf.custom_gradient
+def _products(rows: tf.Tensor) -> tf.Tensor:
+    """A^T A, whose gradient is one product, A (S + S^T), not two."""
+
+    def gradient(slope):
+        return tf.matmul(rows, slope + tf.linalg.matrix_transpose(slope))
+
+    return tf.matmul(rows, rows, transpose_a=True), gradient
 
 
 def mean_gram(features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:

@@ -33,6 +33,7 @@ class Means(NamedTuple):
 
     content: dict[str, tf.Tensor]  # content costs, scalars
     style: dict[str, tf.Tensor]  # mean Gram matrices [1, c, c]
+    tv: tf.Tensor  # total variation, scalar
 
 
 class Costs(NamedTuple):
@@ -58,6 +59,8 @@ class Objective(tf.Module):
         gradient are computed, in bounded memory and to the same result; 0:
         the whole picture at once.
       devices: names of the devices that share the tiles.
+      float16: whether the network computes in it, whose range is small: the
+        gradient then goes back through the network scaled.
 
     Attributes:
       features: image -> `{layer: features}`.
@@ -73,6 +76,7 @@ class Objective(tf.Module):
         jit: bool = False,
         tile: int = 0,
         devices: Sequence[str] = ("",),
+        float16: bool = False,
     ):
         super().__init__(name="objective")
         self._network = network
@@ -82,6 +86,7 @@ class Objective(tf.Module):
         self._content_layers = dict(content_layers)
         self._style_layers = dict(style_layers)
         self._tile, self._devices = tile, devices
+        self._float16 = float16
 
         def traced(function, jit=False):
             return tf.function(function, jit_compile=jit, autograph=False)
@@ -124,8 +129,8 @@ class Objective(tf.Module):
         if self._tile and not _fits(image, self._tile):
             means = self._means_tiled(image, targets.content)
         else:
-            means = self._means(self._network(image), targets.content)
-        return self._costs(means, image, targets, numbers)
+            means = self._means(image, self._network(image), targets.content)
+        return self._costs(means, targets, numbers)
 
     def no_costs(self) -> Costs:
         """Zeros, in the form of `costs`."""
@@ -134,21 +139,20 @@ class Objective(tf.Module):
             zero, zero, zero, zero, dict.fromkeys(self._style_layers, zero)
         )
 
-    def _means(self, seen, content, share=lambda layer: 1.0) -> Means:
-        """Each mean times the share that these positions have of it."""
+    def _means(self, image, seen, content) -> Means:
         return Means(
             {
-                layer: share(layer)
-                * losses.content_cost(content[layer], seen[layer])
+                layer: losses.content_cost(content[layer], seen[layer])
                 for layer in content
             },
             {
-                layer: share(layer) * losses.mean_gram(seen[layer])
+                layer: losses.mean_gram(seen[layer])
                 for layer in self._style_layers
             },
+            losses.total_variation(image),
         )
 
-    def _costs(self, means: Means, image, targets, numbers) -> Costs:
+    def _costs(self, means: Means, targets, numbers) -> Costs:
         content = tf.add_n(
             [tf.zeros([])]
             + [
@@ -167,12 +171,15 @@ class Objective(tf.Module):
                 for layer, weight in self._style_layers.items()
             ]
         )
-        tv = losses.total_variation(image)
         total = losses.total_cost(
             content, style, numbers.content_weight, numbers.style_weight
         )
         return Costs(
-            total + numbers.tv_weight * tv, content, style, tv, style_layers
+            total + numbers.tv_weight * means.tv,
+            content,
+            style,
+            means.tv,
+            style_layers,
         )
 
     def _evaluate(self, image, targets, numbers):
@@ -182,10 +189,10 @@ class Objective(tf.Module):
             seen = self._network(image)
         with tf.GradientTape(watch_accessed_variables=False) as last:
             last.watch([image, seen])
-            means = self._means(seen, targets.content)
-            costs = self._costs(means, image, targets, numbers)
+            means = self._means(image, seen, targets.content)
+            costs = self._costs(means, targets, numbers)
         direct, slopes = last.gradient(costs.total, (image, seen))
-        return costs, direct + _pull(tape, seen, image, slopes)
+        return costs, direct + self._pull(tape, seen, image, slopes)
 
     def _evaluate_tiled(self, image, targets, numbers):
         """The same in two passes: all means first, then all gradients."""
@@ -193,9 +200,10 @@ class Objective(tf.Module):
             return self._evaluate(image, targets, numbers)
         means = self._means_tiled(image, targets.content)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([image, means])
-            costs = self._costs(means, image, targets, numbers)
-        gradient, slopes = tape.gradient(costs.total, (image, means))
+            tape.watch(means)
+            costs = self._costs(means, targets, numbers)
+        outer = tape.gradient(costs.total, means)
+        size = tf.shape(image)[1:3]
 
         def add(tile, total):
             part = tiles.seen(image, tile)
@@ -203,13 +211,30 @@ class Objective(tf.Module):
                 tape.watch(part)
                 seen = self._network(part)
             with tf.GradientTape(watch_accessed_variables=False) as last:
-                last.watch(seen)
-                means = self._tile_means(seen, tile, image, targets.content)
-            pulled = last.gradient(means, seen, slopes)
-            return tiles.add(total, tile, _pull(tape, seen, part, pulled))
+                last.watch([part, seen])
+                means = self._tile_means(
+                    part, seen, tile, size, targets.content
+                )
+            direct, slopes = last.gradient(means, (part, seen), outer)
+            pulled = direct + self._pull(tape, seen, part, slopes)
+            return tiles.add(total, tile, pulled)
 
-        zeros = tf.zeros_like(image)
-        return costs, gradient + self._over_tiles(image, add, zeros)
+        return costs, self._over_tiles(image, add, tf.zeros_like(image))
+
+    def _pull(self, tape, seen, image, slopes) -> tf.Tensor:
+        """The gradient at the image, given those at the features.
+
+        Half precision holds 6e-8 to 65504: there the slopes go back through
+        the network scaled to a largest of 16.
+        """
+        if not self._float16:
+            return tape.gradient(seen, image, slopes)
+        largest = tf.reduce_max(
+            [tf.reduce_max(tf.abs(slope)) for slope in slopes.values()]
+        )
+        scale = tf.where(largest > 0, 16.0 / largest, 1.0)
+        scaled = {layer: scale * slope for layer, slope in slopes.items()}
+        return tape.gradient(seen, image, scaled) / scale
 
     def _over_tiles(self, image, body, start):
         layers = [*self._content_layers, *self._style_layers]
@@ -217,22 +242,32 @@ class Objective(tf.Module):
         split = tiles.split(size, self._tile, tiles.halo(layers))
         return tiles.over(split, body, start, self._devices)
 
-    def _tile_means(self, seen, tile, image, content) -> Means:
-        """What a tile adds to the whole image's means."""
-        size = tf.shape(image)[1:3]
-        return self._means(
-            {layer: tiles.inner(seen[layer], tile, layer) for layer in seen},
+    def _tile_means(self, part, seen, tile, size, content) -> Means:
+        """What a tile adds to the means of the whole image of `size`."""
+        own = {layer: tiles.inner(seen[layer], tile, layer) for layer in seen}
+        share = {layer: tiles.share(size, tile, layer) for layer in seen}
+        return Means(
             {
-                layer: tiles.positions(content[layer], tile, layer)
+                layer: share[layer]
+                * losses.content_cost(
+                    tiles.positions(content[layer], tile, layer), own[layer]
+                )
                 for layer in content
             },
-            lambda layer: tiles.share(size, tile, layer),
+            {
+                layer: share[layer] * losses.mean_gram(own[layer])
+                for layer in self._style_layers
+            },
+            tiles.total_variation(part, tile, size),
         )
 
     def _means_tiled(self, image, content) -> Means:
+        size = tf.shape(image)[1:3]
+
         def add(tile, total):
-            seen = self._network(tiles.seen(image, tile))
-            means = self._tile_means(seen, tile, image, content)
+            part = tiles.seen(image, tile)
+            seen = self._network(part)
+            means = self._tile_means(part, seen, tile, size, content)
             return tf.nest.map_structure(tf.add, total, means)
 
         channels = self._channels()
@@ -242,6 +277,7 @@ class Objective(tf.Module):
                 layer: tf.zeros([1, channels[layer], channels[layer]])
                 for layer in self._style_layers
             },
+            tf.zeros([]),
         )
         return self._over_tiles(image, add, zeros)
 
@@ -293,17 +329,3 @@ def _fits(image: tf.Tensor, tile: int) -> bool:
     """Whether the image is known to be no larger than a tile."""
     sides = image.shape[1:3]
     return sides.is_fully_defined() and max(sides) <= tile
-
-
-def _pull(tape, seen, image, slopes) -> tf.Tensor:
-    """The gradient at the image, given those at the features.
-
-    Half precision holds 6e-8 to 65504: the slopes go back through the network
-    scaled to a largest of 16.
-    """
-    largest = tf.reduce_max(
-        [tf.reduce_max(tf.abs(slope)) for slope in slopes.values()]
-    )
-    scale = tf.where(largest > 0, 16.0 / largest, 1.0)
-    scaled = {layer: scale * slope for layer, slope in slopes.items()}
-    return tape.gradient(seen, image, scaled) / scale

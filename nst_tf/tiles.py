@@ -100,6 +100,26 @@ def share(size: tf.Tensor, tile: Tile, layer: str) -> tf.Tensor:
     return tf.cast(own, tf.float32) / sides[0] / sides[1]
 
 
+def total_variation(part: tf.Tensor, tile: Tile, size: tf.Tensor) -> tf.Tensor:
+    """The tile's share of the total variation of an image of `size`.
+
+    The differences that begin in the inner part of `seen`, `part`: those with
+    the neighbour's first row and column among them.
+    """
+    begin, end = tile.begin - tile.seen_begin, tile.end - tile.seen_begin
+    further = tf.minimum(tile.end + 1, size) - tile.seen_begin
+    total = tf.zeros([])
+    for axis in (0, 1):
+        step = tf.one_hot(axis, 2, dtype=tf.int32)
+        last = tf.where(step > 0, further, end)
+        first = _part(part, begin, last - step)
+        second = _part(part, begin + step, last)
+        sides = tf.cast(size - step, tf.float32)
+        squares = tf.reduce_sum(tf.math.squared_difference(first, second))
+        total += squares / sides[0] / sides[1] / part.shape[-1]
+    return total
+
+
 def put(whole: tf.Tensor, begin: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
     """`whole` with `part` written at `[row, column]`, in place if it can."""
     end = begin + tf.shape(part)[1:3]

@@ -190,7 +190,14 @@ def build(
     method = functools.partial(
         getattr(optimizers, options.optimizer), **arguments
     )
-    objective = Objective(network, *options.used_layers(), jit, tile, devices)
+    objective = Objective(
+        network,
+        *options.used_layers(),
+        jit,
+        tile,
+        devices,
+        float16=options.precision == "mixed_float16",
+    )
     by_rate = method if takes_rate else lambda rate: method()
     return Transfer(objective, by_rate, options.margin)
 

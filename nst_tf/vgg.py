@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from nst_tf.options import LAYERS, layer_name
 
@@ -33,6 +34,33 @@ def preprocess(image):
     """RGB in [0, 1] -> BGR times 255 minus the ImageNet mean ("caffe")."""
     mean = np.asarray(MEAN_BGR, "float32")
     return keras.ops.flip(image, axis=-1) * 255.0 - mean
+
+
+class Convolution(keras.layers.Conv2D):
+    """3 x 3, zeros around, then ReLU; only the image gets a gradient.
+
+    That gradient is a convolution too, by the kernel turned by half a circle,
+    its channels exchanged. Computed as one it takes a CPU half the time that
+    TensorFlow's own gradient takes (docs/performance.md).
+    """
+
+    def call(self, inputs):
+        """Features `[n, h, w, filters]` of `[n, h, w, c]`."""
+        weights = map(tf.convert_to_tensor, (self.kernel, self.bias))
+        return _convolved(inputs, *weights)
+
+
+@tf.custom_gradient
+def _convolved(image, kernel, bias):
+    seen = tf.nn.conv2d(image, kernel, 1, "SAME")
+    seen = tf.nn.relu(tf.nn.bias_add(seen, bias))
+
+    def gradient(slope):
+        slope = tf.raw_ops.ReluGrad(gradients=slope, features=seen)
+        turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
+        return tf.nn.conv2d(slope, turned, 1, "SAME"), None, None
+
+    return seen, gradient
 
 
 def features_model(
@@ -75,11 +103,12 @@ def features_model(
                 2, name=f"block{block - 1}_pool", dtype=policy
             )(x)
         width = kernels[layer][1].size
-        x = keras.layers.Conv2D(
+        x = Convolution(
             width,
             3,
             padding="same",
             activation="relu",
+            trainable=False,
             name=layer,
             dtype=policy,
         )(x)

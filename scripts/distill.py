@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw
 
-from nst_tf import images, losses, optimizers, transfer, vgg
+from nst_tf import devices, images, losses, optimizers, transfer, vgg
 from nst_tf import weights as weights_
 from nst_tf.objective import Objective
 from nst_tf.options import LAYERS as ALL_LAYERS
@@ -39,6 +39,8 @@ LOSS_WEIGHTS = {  # of the layers that are taught
 }
 TAUGHT = tuple(LOSS_WEIGHTS)
 STRIDES = {"block1_conv1": 4, "block2_conv1": 2}  # of the positions compared
+HALF = devices.precision("auto") == "mixed_bfloat16"  # half the time
+FAST = tf.bfloat16 if HALF else tf.float32
 INPUT_SCALE = 1 / 64  # of preprocessed pixels; folded into the first kernel
 GROUP = 8  # crops labelled, and trained on, at a time
 DEFAULTS = Options()
@@ -172,8 +174,8 @@ def as_float(crops):
 # Networks ----------------------------------------------------------------
 
 
-def features(image, parts, scale=1.0, dtype=tf.bfloat16) -> dict:
-    """Both networks: bare features. Half precision takes half the time."""
+def features(image, parts, scale=1.0, dtype=FAST) -> dict:
+    """Both networks: bare features."""
     x, seen = vgg.preprocess(image) * scale, {}
     for layer in LAYERS:
         if layer.endswith("conv1") and layer != LAYERS[0]:
@@ -288,6 +290,34 @@ class Student:
         sizes = [int(np.prod(shape)) for shape in self.shapes.values()]
         named = zip(self.shapes.items(), tf.split(vector, sizes), strict=True)
         return {name: tf.reshape(part, shape) for (name, shape), part in named}
+
+    def assign(self, parts: dict[str, np.ndarray]) -> None:
+        """Takes arrays by name; those that are not given stay."""
+        kept = {k: part.numpy() for k, part in self.parts(self.vector).items()}
+        arrays = (kept | parts).values()
+        self.vector.assign(np.concatenate([each.ravel() for each in arrays]))
+
+    def take_over(self, arrays: dict[str, np.ndarray]) -> None:
+        """Takes the kernels of a file, which may be narrower.
+
+        What is wider here begins at random, and the old channels do not see
+        the new ones. The embeddings are not in a file: see `Training.fit`.
+        """
+        parts = {k: part.numpy() for k, part in self.parts(self.vector).items()}
+        for layer in LAYERS:
+            kernel, bias = parts[layer + "/kernel"], parts[layer + "/bias"]
+            given = arrays[layer + "/kernel"].astype("float32")
+            given = given / INPUT_SCALE if layer == LAYERS[0] else given
+            seen, width = given.shape[2:]
+            if seen > kernel.shape[2] or width > kernel.shape[3]:
+                raise ValueError(
+                    f"`widths` should be those of the file at least: {layer} "
+                    f"has {width} channels there; received {kernel.shape[3]}."
+                )
+            kernel[:, :, seen:, :width] = 0
+            kernel[:, :, :seen, :width] = given
+            bias[:width] = arrays[layer + "/bias"]
+        self.assign(parts)
 
     def __call__(self, image) -> dict[str, tf.Tensor]:
         """Embedded features, scaled to cost what the teacher's cost."""
@@ -427,7 +457,7 @@ def paint(engine_, content, style, image, steps: int, weight=1.0):
 class Training:
     """Everything between two rounds, and how to go on from there."""
 
-    COUNTS = "added", "round", "steps", "seconds", "curve"
+    COUNTS = "added", "round", "steps", "seconds", "curve", "before"
     PAINTED = "contents", "styles", "pictures", "weights"
 
     def __init__(self, kernels: vgg.Kernels, settings: Settings):
@@ -443,6 +473,7 @@ class Training:
         self.added = self.round = self.steps = 0
         self.seconds = 0.0
         self.curve: list[dict] = []  # errors on what a round added
+        self.before: dict = {}  # metadata of the file that it began with
         self.advance = tf.function(self._advance, autograph=False)
         self.judge = tf.function(
             lambda batch: errors(self.student, self.average, batch),
@@ -455,6 +486,39 @@ class Training:
         crops = self.fresh(generator, pictures, self.settings.first)
         self.teacher.look(crops)
         self.add(crops)
+
+    def begin_with(self, path: Path) -> None:
+        """After `begin`: the kernels of a file, and embeddings that fit."""
+        arrays, self.before = read_file(path)
+        self.student.take_over(arrays)
+        self.fit()
+        self.average.assign(self.student.vector)
+
+    def fit(self) -> None:
+        """The embeddings, by least squares on the crops remembered."""
+        parts = self.student.parts(self.student.vector)
+        sums: dict[str, list] = {layer: [0.0, 0.0] for layer in TAUGHT}
+        for k in range(0, min(self.added, self.settings.capacity), GROUP):
+            batch = {key: a[k : k + GROUP] for key, a in self.memory.items()}
+            seen = features(as_float(batch[""]), parts, INPUT_SCALE)
+            for layer, both in sums.items():
+                stride = STRIDES.get(layer, 1)
+                given, wanted = (
+                    np.reshape(each, (-1, each.shape[-1])).astype("float64")
+                    for each in (
+                        seen[layer][:, ::stride, ::stride],
+                        batch[layer + "/features"],
+                    )
+                )
+                both[0] += given.T @ given
+                both[1] += given.T @ wanted
+        found = {}
+        for layer, (squares, products) in sums.items():
+            least = 1e-6 * np.trace(squares) / len(squares)
+            squares += least * np.eye(len(squares))
+            fitted = np.linalg.solve(squares, products)
+            found[layer + "/embedding"] = fitted.astype("float32")
+        self.student.assign(found)
 
     def go_on(self, pictures, progress: float) -> dict:
         """One round: new crops, new painted pictures, steps on all."""
@@ -617,7 +681,7 @@ def orthogonal(kernel: tf.Tensor) -> tf.Tensor:
     matrix = tf.reshape(kernel, [-1, kernel.shape[-1]])
     rows, columns = matrix.shape
     x = matrix if rows > columns else tf.transpose(matrix)
-    x = tf.cast(x / (tf.norm(x) + 1e-7), tf.bfloat16)
+    x = tf.cast(x / (tf.norm(x) + 1e-7), FAST)
     for _ in range(5):
         gram = tf.matmul(x, x, transpose_a=True)
         x = 3.4445 * x + tf.matmul(
@@ -650,13 +714,16 @@ def train(arguments) -> None:
             f"{' '.join(arguments.held_out)}."
         )
     material = list(pictures.values())
+    changes = dict(map(change_of, arguments.change))
     if arguments.resume:
-        changes = dict(map(change_of, arguments.change))
         training = Training.load(arguments.resume, teacher.kernels, **changes)
     else:
         settings = Settings(tuple(arguments.widths), seed=arguments.seed)
+        settings = settings._replace(**changes)
         training = Training(teacher.kernels, settings)
         training.begin(material)
+        if arguments.start:
+            training.begin_with(arguments.start)
     training.hold_out(list(held_out.values()))
     recipe = {
         "teacher_sha256": teacher.sha256,
@@ -704,6 +771,7 @@ def store(training: Training, recipe: dict, output: Path) -> None:
         "errors": training.held_out_errors(),
         "changes": [each for each in training.curve if "changed" in each],
         "curve": [each for each in training.curve if "loss" in each][::10],
+        "before": training.before,
     }
     arrays = training.student.arrays(training.average)
     arrays["metadata"] = np.array(json.dumps(metadata))
@@ -736,16 +804,21 @@ def show(kind: str, found: dict[str, float]) -> None:
 # Judging -----------------------------------------------------------------
 
 
-def read_network(path: Path):
-    """A file's network, from image to projected features; its metadata."""
+def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """The arrays that `train` wrote, and their metadata."""
     try:
         arrays = dict(np.load(path))
-        metadata = json.loads(str(arrays.pop("metadata")))
+        return arrays, json.loads(str(arrays.pop("metadata")))
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
-            f'`file` should be a slim network, as `train` writes it; "{path}" '
-            f"is not one ({error})."
+            f"`file` should be a slim network, as `train` writes it; "
+            f'"{path}" is not one ({error}).'
         ) from None
+
+
+def read_network(path: Path):
+    """A file's network, from image to projected features; its metadata."""
+    arrays, metadata = read_file(path)
     parts = {name: np.float32(array) for name, array in arrays.items()}
 
     def network(image):
@@ -871,6 +944,9 @@ def main(argv=None) -> None:
     )
     trainer.add_argument(
         "--resume", type=Path, help="a checkpoint to go on from"
+    )
+    trainer.add_argument(
+        "--start", type=Path, help="a file to begin with, not at random"
     )
     trainer.add_argument(
         "--change", nargs="*", default=(), help="NAME=NUMBER: new settings"

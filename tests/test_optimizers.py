@@ -264,7 +264,8 @@ def test_lbfgs_is_as_quick_as_scipy(cost, image, steps, history):
         needed = 1 + int(np.argmax(ours <= goal))
         assert ours[needed - 1] <= goal, count
         assert needed <= 1.15 * count, (needed, count)
-    same = 1e-9 if image.dtype == float else 1e-3
+    # In single precision rounding, another on each CPU, grows with the steps.
+    same = 1e-9 if image.dtype == float else 1e-2
     np.testing.assert_allclose(ours[:12], theirs[:12], rtol=same)
 
 

@@ -240,7 +240,12 @@ def test_half_precision_ends_at_the_cost_of_whole(
         for kind in ("float32", precision):
             network = vgg.features_model(tiny_kernels, layers, precision=kind)
             tool = transfer.Transfer(
-                Objective(network, CONTENT_LAYERS, STYLE_LAYERS),
+                Objective(
+                    network,
+                    CONTENT_LAYERS,
+                    STYLE_LAYERS,
+                    float16=kind == "mixed_float16",
+                ),
                 lambda _: optimizers.lbfgs(),
             )
             final = last(
