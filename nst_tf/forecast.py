@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +10,7 @@ import tensorflow as tf
 from nst_tf import devices, inputs, memory, run, tiles, transfer
 from nst_tf.options import Options
 
-SAMPLE = 256  # pixels, the side of the picture that is timed
+SAMPLE = 256  # pixels, the side of the picture that is timed, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,26 +41,33 @@ class Forecast:
 def forecast(size: tuple[int, int], options: Options) -> Forecast:
     """What a run to `(height, width)` will take on this machine.
 
-    Evaluates a small picture three times.
-
     Raises:
       ValueError: it does not fit; the message says what would.
     """
     tile = memory.choose_tile(size, options)
-    engine, _ = run.engine(options, tile)
-    each = _seconds_per_pixel(engine)
     scales = inputs.scales(size, options)
-    work = sum(
-        (steps + 1) * pixels_seen((height, width), options, tile)
-        for height, width, steps in scales  # the start is evaluated, too
-    )
     return Forecast(
         scales,
         tile,
         memory.summary(size, options, tile),
         devices.available_memory(),
-        work * each,
+        seconds(scales, options, tile),
     )
+
+
+def seconds(
+    scales: Iterable[tuple[int, int, int]], options: Options, tile: int
+) -> float:
+    """What `(height, width, steps)` of each scale will take here.
+
+    Evaluates a small picture three times.
+    """
+    work = sum(
+        (steps + 1) * pixels_seen((height, width), options, tile)
+        for height, width, steps in scales  # the start is evaluated, too
+    )
+    engine, _ = run.engine(options, tile)
+    return work * _seconds_per_pixel(engine, min(SAMPLE, tile or SAMPLE))
 
 
 def pixels_seen(size: tuple[int, int], options: Options, tile: int) -> float:
@@ -86,8 +94,8 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _seconds_per_pixel(engine: transfer.Transfer) -> float:
-    image = tf.fill([1, SAMPLE, SAMPLE, 3], 0.5)
+def _seconds_per_pixel(engine: transfer.Transfer, side: int) -> float:
+    image = tf.fill([1, side, side, 3], 0.5)
     numbers = transfer.Numbers(*[tf.constant(1.0)] * 4)
     targets = engine.objective.targets(image, [image], [1.0])
     times = []
@@ -95,4 +103,4 @@ def _seconds_per_pixel(engine: transfer.Transfer) -> float:
         started = time.monotonic()
         engine.objective.evaluate(image, targets, numbers)[1].numpy()
         times.append(time.monotonic() - started)
-    return min(times) / SAMPLE**2
+    return min(times) / side**2

@@ -1,5 +1,6 @@
 """What a run tells at the terminal: one line first, a bar, the time left."""
 
+import math
 import os
 import sys
 import time
@@ -7,8 +8,10 @@ from pathlib import Path
 
 from nst_tf import memory
 from nst_tf import run as run_
-from nst_tf.forecast import duration, pixels_seen
+from nst_tf.forecast import duration, pixels_seen, seconds
 from nst_tf.inputs import Inputs
+
+LONG = 10e6  # pixels times steps: less is done before a forecast has paid
 
 
 class Progress:
@@ -59,10 +62,19 @@ class Progress:
             f"{network['name']}, weights {Path(network['weights']).name} "
             f"({network['sha256'][:8]}), {network['precision']}; "
             f"{result.record['device']}; "
-            + memory.summary(
-                (height, width), self._inputs.options, self._inputs.tile
-            )
+            + memory.summary((height, width), options, self._inputs.tile)
+            + self._expected(result)
         )
+
+    def _expected(self, result: run_.Result) -> str:
+        """How long it will take, where that is worth finding out."""
+        first, *finer = self._inputs.scales[result.scale :]
+        scales = [(*first[:2], first[2] - result.step), *finer]
+        if sum(math.prod(scale) for scale in scales) < LONG or self._quiet:
+            return ""
+        self._told = True
+        options, tile = self._inputs.options, self._inputs.tile
+        return f", about {duration(seconds(scales, options, tile))}"
 
     def _left(self, result: run_.Result, each: float | None) -> float | None:
         """Seconds; a step takes as long as there are pixels."""

@@ -1,33 +1,24 @@
 """The benchmark's yardsticks and arithmetic; Gatys' settings in our terms."""
 
 import functools
-import importlib.util
 import io
 import json
 import math
 import sys
+from importlib import util
 from pathlib import Path
 
+import benchmark
 import numpy as np
 import pytest
+import reproduce_gatys
+import yardsticks
 
 from nst_tf import images, losses, record, vgg
 from nst_tf.options import Options
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 LIGHTHOUSE = SCRIPTS.parent / "examples" / "content_lighthouse.jpg"
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-benchmark = script("benchmark")
-yardsticks = script("yardsticks")
-reproduce_gatys = script("reproduce_gatys")
 
 
 @pytest.fixture
@@ -75,7 +66,7 @@ def test_plain_programs_have_the_costs_of_nst_tf_and_descend(
     assert min(start.values()) > 0
     assert ours["precision"] == "float32"
     names = ["tutorial"]
-    if importlib.util.find_spec("torch"):
+    if util.find_spec("torch"):
         names.append("pytorch")
     runs = {"nst_tf": ours} | {name: perform(name, job) for name in names}
     for name, run in runs.items():

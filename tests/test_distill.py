@@ -1,13 +1,23 @@
 """The training of the slim network, on a tiny teacher; the shipped file."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
 
+import distill
 import numpy as np
 import pytest
 import tensorflow as tf
+from distill_networks import (
+    LAYERS,
+    TAUGHT,
+    Settings,
+    as_float,
+    features,
+    fold,
+    teacher_parts,
+)
+from distill_training import Training, write
 
 from nst_tf import losses
 
@@ -16,17 +26,8 @@ SHIPPED = ROOT / "nst_tf" / "data" / "vgg19_slim.npz"
 
 
 @pytest.fixture(scope="module")
-def distill():
-    path = ROOT / "scripts" / "distill.py"
-    spec = importlib.util.spec_from_file_location("distill", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def settings(distill):
-    return distill.Settings(
+def settings():
+    return Settings(
         widths=(2, 3, 4, 4, 4),
         size=32,
         held_out=8,
@@ -45,17 +46,17 @@ def photographs(pictures):
     return [np.uint8(255 * picture) for picture in pictures]
 
 
-def started(distill, settings, tiny_kernels, photographs):
-    training = distill.Training(tiny_kernels, settings)
+def started(settings, tiny_kernels, photographs):
+    training = Training(tiny_kernels, settings)
     training.begin(photographs)
     return training
 
 
-def test_folded_embedding_keeps_the_costs(distill):
+def test_folded_embedding_keeps_the_costs():
     generator = np.random.default_rng(0)
     embedding = generator.normal(size=(5, 9))
     one, other = generator.random((2, 1, 6, 7, 5))
-    projection = distill.fold(embedding) * np.sqrt(5 / 9)
+    projection = fold(embedding) * np.sqrt(5 / 9)
     for cost in (losses.content_cost, losses.layer_style_cost):
         np.testing.assert_allclose(
             cost(
@@ -66,21 +67,21 @@ def test_folded_embedding_keeps_the_costs(distill):
         )
 
 
-def test_teacher_features_are_the_packages(distill, tiny_kernels, pictures):
+def test_teacher_features_are_the_packages(tiny_kernels, pictures):
     from nst_tf import vgg
 
     image = tf.constant(pictures[0][None])
-    model = vgg.features_model(tiny_kernels, distill.TAUGHT, "avg")
-    parts = distill.teacher_parts(tiny_kernels)
-    seen = distill.features(image, parts, dtype=tf.float32)
+    model = vgg.features_model(tiny_kernels, TAUGHT, "avg")
+    parts = teacher_parts(tiny_kernels)
+    seen = features(image, parts, dtype=tf.float32)
     for layer, wanted in model(image).items():
         np.testing.assert_allclose(seen[layer], wanted, rtol=1e-4, atol=1e-3)
 
 
 def test_training_learns_and_what_it_writes_is_what_it_saw(
-    distill, settings, tiny_kernels, photographs, tmp_path
+    settings, tiny_kernels, photographs, tmp_path
 ):
-    training = started(distill, settings, tiny_kernels, photographs)
+    training = started(settings, tiny_kernels, photographs)
     reports = [training.go_on(photographs, k / 6) for k in range(6)]
     assert reports[-1]["loss"] < 0.8 * reports[0]["loss"]
     assert "painted" in reports[-1] and "painted" not in reports[0]
@@ -88,12 +89,10 @@ def test_training_learns_and_what_it_writes_is_what_it_saw(
     # same distances.
     file = tmp_path / "slim.npz"
     arrays = training.student.arrays(training.student.vector)
-    distill.write(file, {**arrays, "metadata": np.array("{}")})
+    write(file, {**arrays, "metadata": np.array("{}")})
     slim, _ = distill.read_network(file)
-    one, other = (
-        distill.as_float(training.memory[""][k : k + 1]) for k in (0, 1)
-    )
-    for layer in distill.TAUGHT:
+    one, other = (as_float(training.memory[""][k : k + 1]) for k in (0, 1))
+    for layer in TAUGHT:
         wanted, found = (
             losses.layer_style_cost(network(one)[layer], network(other)[layer])
             for network in (training.student, slim)
@@ -103,14 +102,14 @@ def test_training_learns_and_what_it_writes_is_what_it_saw(
 
 
 def test_resumed_is_uninterrupted(
-    distill, settings, tiny_kernels, photographs, tmp_path
+    settings, tiny_kernels, photographs, tmp_path
 ):
-    whole = started(distill, settings, tiny_kernels, photographs)
+    whole = started(settings, tiny_kernels, photographs)
     for k in range(4):
         if k == 2:
             whole.save(tmp_path / "checkpoint.npz")
         whole.go_on(photographs, k / 10)
-    again = distill.Training.load(tmp_path / "checkpoint.npz", tiny_kernels)
+    again = Training.load(tmp_path / "checkpoint.npz", tiny_kernels)
     for k in (2, 3):
         again.go_on(photographs, k / 10)
     np.testing.assert_array_equal(whole.student.vector, again.student.vector)
@@ -119,11 +118,11 @@ def test_resumed_is_uninterrupted(
 
 
 def test_a_changed_setting_is_on_record(
-    distill, settings, tiny_kernels, photographs, tmp_path
+    settings, tiny_kernels, photographs, tmp_path
 ):
-    training = started(distill, settings, tiny_kernels, photographs)
+    training = started(settings, tiny_kernels, photographs)
     training.save(tmp_path / "checkpoint.npz")
-    again = distill.Training.load(
+    again = Training.load(
         tmp_path / "checkpoint.npz",
         tiny_kernels,
         **dict([distill.change_of("gram_weight=2")]),
@@ -132,6 +131,42 @@ def test_a_changed_setting_is_on_record(
     assert again.curve == [{"step": 0, "changed": {"gram_weight": 2.0}}]
     with pytest.raises(ValueError, match="`change`"):
         distill.change_of("widths=3")
+
+
+def test_a_file_is_gone_on_from_wider(
+    settings, tiny_kernels, photographs, tmp_path
+):
+    """The old channels stay, and the embeddings fit at least as well."""
+    before = started(settings, tiny_kernels, photographs)
+    before.go_on(photographs, 0.0)
+    before.average.assign(before.student.vector)
+    file = tmp_path / "slim.npz"
+    arrays = before.student.arrays(before.average)
+    write(file, {**arrays, "metadata": np.array('{"steps": 10}')})
+    wider = settings._replace(widths=(2, 3, 5, 4, 6))
+    after = started(wider, tiny_kernels, photographs)
+    after.begin_with(file)
+    assert after.before == {"steps": 10}
+    image = tf.constant(photographs[0][None] / np.float32(255))
+    old, new = (
+        features(image, each.student.parts(each.student.vector), 1 / 64)
+        for each in (before, after)
+    )
+    for layer in TAUGHT:
+        width = old[layer].shape[-1]
+        # The file is in half precision.
+        np.testing.assert_allclose(
+            new[layer][..., :width], old[layer], rtol=0.02, atol=0.02
+        )
+        first = [
+            float(each.judge(batch)[layer + "/features"][0].numpy().sum())
+            for each in (before, after)
+            for batch in [{k: a[:8] for k, a in each.memory.items()}]
+        ]
+        assert first[1] < 1.05 * first[0]
+    narrow = settings._replace(widths=(2, 3, 4, 4, 3))
+    with pytest.raises(ValueError, match="`widths`"):
+        started(narrow, tiny_kernels, photographs).begin_with(file)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +180,7 @@ def test_a_changed_setting_is_on_record(
     ],
 )
 def test_bad_input_is_one_line(
-    distill, tmp_path, monkeypatch, capsys, photographs, arguments, complaint
+    tmp_path, monkeypatch, capsys, photographs, arguments, complaint
 ):
     from PIL import Image
 
@@ -166,21 +201,21 @@ def test_bad_input_is_one_line(
 
 
 @pytest.mark.skipif(not SHIPPED.is_file(), reason="no slim network yet")
-def test_the_shipped_file(distill):
+def test_the_shipped_file():
     assert SHIPPED.stat().st_size <= 2.5e6
     arrays = dict(np.load(SHIPPED))
     metadata = json.loads(str(arrays.pop("metadata")))
-    assert set(distill.Settings._fields) == set(metadata["settings"])
+    assert set(Settings._fields) == set(metadata["settings"])
     for key in ("steps", "seconds", "pictures", "held_out", "errors", "curve"):
         assert metadata[key], key
     assert re.fullmatch("[0-9a-f]{64}", metadata["teacher_sha256"])
     widths, channels, names = metadata["settings"]["widths"], 3, set()
-    for layer in distill.LAYERS:
+    for layer in LAYERS:
         width = widths[int(layer[5]) - 1]
         assert arrays[f"{layer}/kernel"].shape == (3, 3, channels, width)
         assert arrays[f"{layer}/bias"].shape == (width,)
         names |= {f"{layer}/kernel", f"{layer}/bias"}
-        if layer in distill.TAUGHT:
+        if layer in TAUGHT:
             assert arrays[f"{layer}/projection"].shape == (width, width)
             names.add(f"{layer}/projection")
         channels = width

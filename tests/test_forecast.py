@@ -5,7 +5,8 @@ import re
 import pytest
 import tensorflow as tf
 
-from nst_tf import cli, devices, forecast, memory
+from nst_tf import cli, devices, forecast, memory, progress, run
+from nst_tf.inputs import prepare
 from nst_tf.options import Options
 
 
@@ -99,3 +100,17 @@ def test_precision_is_what_the_processor_multiplies(
     monkeypatch.setattr(devices.Path, "read_text", read)
     assert devices.precision("auto") == expected
     assert devices.precision("mixed_float16") == "mixed_float16"
+
+
+def test_a_long_run_tells_its_time_first_a_short_one_when_it_knows(
+    tiny_weights_everywhere, pictures, monkeypatch, capsys
+):
+    monkeypatch.setattr(progress, "LONG", 1e4)
+    for steps, told in ((1, ""), (8, r", about \d+ s$")):
+        inputs = prepare(*pictures[:2], scales=1, steps=steps, max_size=64)
+        bar = progress.Progress(inputs, quiet=False)
+        for result in run.results(inputs, every=1):
+            bar.show(result)
+        first, *rest = capsys.readouterr().err.splitlines()
+        assert re.search(r"about \d\.\d GB" + (told or "$"), first)
+        assert not rest

@@ -190,7 +190,8 @@ print("shared")
 def test_tiles_cover_all_and_overlap_nowhere(length, tile):
     split = tiles.split(tf.constant([length, length + 7]), tile, 80)
     count = np.zeros((length, length + 7), int)
-    for begin, end, seen_begin, seen_end in zip(*split, strict=True):
+    arrays = [field.numpy() for field in split]
+    for begin, end, seen_begin, seen_end in zip(*arrays, strict=True):
         count[begin[0] : end[0], begin[1] : end[1]] += 1
         assert np.all(begin % 16 == 0) and np.all(end - begin >= 16)
         assert np.all(end - begin < tile + 16)
