@@ -111,9 +111,38 @@ def total_variation(image: tf.Tensor) -> tf.Tensor:
     Squared rather than absolute (Mahendran and Vedaldi 2015, beta = 2): its
     gradient is smooth, which L-BFGS needs.
     """
-    down = image[..., 1:, :, :] - image[..., :-1, :, :]
-    across = image[..., :, 1:, :] - image[..., :, :-1, :]
-    return tf.reduce_mean(tf.square(down)) + tf.reduce_mean(tf.square(across))
+    image = tf.convert_to_tensor(image)
+    height, width = tf.unstack(tf.cast(tf.shape(image), image.dtype)[-3:-1])
+    each = tf.cast(tf.size(image), image.dtype) / height / width
+    down = squared_steps(image, -3) / (height - 1) / width / each
+    return down + squared_steps(image, -2) / height / (width - 1) / each
+
+
+def squared_steps(image: tf.Tensor, axis: int) -> tf.Tensor:
+    """Sum of the squared differences of neighbours along an axis, a scalar."""
+    axis %= image.shape.rank
+
+    @tf.custom_gradient
+    def summed(image):
+        ahead, behind = (
+            tuple(part if k == axis else slice(None) for k in range(axis + 1))
+            for part in (slice(1, None), slice(-1))
+        )
+        step = image[ahead] - image[behind]
+
+        def gradient(slope):
+            # Two pads and one difference: what TensorFlow makes of the slices
+            # takes more memory and time.
+            before, after = (
+                tf.pad(step, [ends if k == axis else [0, 0] for k in ranks])
+                for ends in ([1, 0], [0, 1])
+            )
+            return 2 * slope * (before - after)
+
+        ranks = range(step.shape.rank)
+        return tf.reduce_sum(tf.square(step)), gradient
+
+    return summed(image)
 
 
 def total_cost(

@@ -216,7 +216,9 @@ class Objective(tf.Module):
                     part, seen, tile, size, targets.content
                 )
             direct, slopes = last.gradient(means, (part, seen), outer)
-            pulled = direct + self._pull(tape, seen, part, slopes)
+            # One after the other: see the note on sums in `tiles.over`.
+            total = tiles.add(total, tile, direct)
+            pulled = self._pull(tape, seen, part, slopes)
             return tiles.add(total, tile, pulled)
 
         return costs, self._over_tiles(image, add, tf.zeros_like(image))
@@ -246,6 +248,11 @@ class Objective(tf.Module):
         """What a tile adds to the means of the whole image of `size`."""
         own = {layer: tiles.inner(seen[layer], tile, layer) for layer in seen}
         share = {layer: tiles.share(size, tile, layer) for layer in seen}
+        variations = []
+        for axis in (0, 1):
+            pixels, count = tiles.neighbours(part, tile, size, axis)
+            squares = losses.squared_steps(pixels, axis + 1)
+            variations.append(squares / count)
         return Means(
             {
                 layer: share[layer]
@@ -258,7 +265,7 @@ class Objective(tf.Module):
                 layer: share[layer] * losses.mean_gram(own[layer])
                 for layer in self._style_layers
             },
-            tiles.total_variation(part, tile, size),
+            tf.reduce_sum(tf.stack(variations)),
         )
 
     def _means_tiled(self, image, content) -> Means:

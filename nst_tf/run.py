@@ -173,10 +173,10 @@ def results(
     )
     started = time.monotonic() - seconds
     for snapshot in transferring.snapshots(
-        tf.constant(inputs.content[None]),
-        [tf.constant(style[None]) for style in inputs.styles],
+        _tensor(inputs.content),
+        [_tensor(style) for style in inputs.styles],
         inputs.blend,
-        tf.constant(inputs.image[None]),
+        _tensor(inputs.image),
         numbers,
         lambda scale: pace(inputs.schedule[scale], strides, patience),
         inputs.factors,
@@ -190,6 +190,11 @@ def results(
         yield result
         if result.last:
             return
+
+
+def _tensor(image: np.ndarray) -> tf.Tensor:
+    """`[1, h, w, 3]`; `tf.constant` itself holds the array twice."""
+    return tf.identity(tf.constant(image[None]))
 
 
 def _recipe(inputs: Inputs, weights: weights_.Weights) -> dict[str, Any]:

@@ -100,24 +100,21 @@ def share(size: tf.Tensor, tile: Tile, layer: str) -> tf.Tensor:
     return tf.cast(own, tf.float32) / sides[0] / sides[1]
 
 
-def total_variation(part: tf.Tensor, tile: Tile, size: tf.Tensor) -> tf.Tensor:
-    """The tile's share of the total variation of an image of `size`.
+def neighbours(
+    part: tf.Tensor, tile: Tile, size: tf.Tensor, axis: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The inner part of `seen`, and what follows it, for differences.
 
-    The differences that begin in the inner part of `seen`, `part`: those with
-    the neighbour's first row and column among them.
+    Returns:
+      The inner part with the next tile's first row (axis 0) or column (1):
+      its differences along the axis are those that this tile answers for.
+      And how many there are in the whole image of `size`, float32.
     """
-    begin, end = tile.begin - tile.seen_begin, tile.end - tile.seen_begin
-    further = tf.minimum(tile.end + 1, size) - tile.seen_begin
-    total = tf.zeros([])
-    for axis in (0, 1):
-        step = tf.one_hot(axis, 2, dtype=tf.int32)
-        last = tf.where(step > 0, further, end)
-        first = _part(part, begin, last - step)
-        second = _part(part, begin + step, last)
-        sides = tf.cast(size - step, tf.float32)
-        squares = tf.reduce_sum(tf.math.squared_difference(first, second))
-        total += squares / sides[0] / sides[1] / part.shape[-1]
-    return total
+    along = tf.one_hot(axis, 2, dtype=tf.int32)
+    end = tf.minimum(tile.end + along, size)
+    own = _part(part, tile.begin - tile.seen_begin, end - tile.seen_begin)
+    sides = tf.cast(size - along, tf.float32)
+    return own, sides[0] * sides[1] * part.shape[-1]
 
 
 def put(whole: tf.Tensor, begin: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
@@ -145,6 +142,10 @@ def over(
     devices: Sequence[str] = ("",),
 ) -> Any:
     """Sums what the tiles add to `start`, one tile at a time on a device.
+
+    No body should add three tensors, or a sum to a sum: Grappler may make one
+    sum of them, in place, which in a loop fails the second time it is called
+    (AlreadyExistsError; tensorflow/tensorflow issue 37740).
 
     Args:
       tiles: of `split`.

@@ -62,8 +62,8 @@ def test_at_a_fixed_tile_only_the_picture_itself_grows():
     [
         ({"tile": "off"}, 0, 20, "--tile=1536"),
         ({"tile": 2048}, 2048, 14, "--tile=1024"),
-        ({}, 128, 9, "--history=3"),
-        ({}, 128, 7, "--optimizer=adam"),
+        ({}, 128, 8, "--history=3"),
+        ({}, 128, 6, "--optimizer=adam"),
         ({"optimizer": "adam"}, 128, 2, "--max_size="),
     ],
 )

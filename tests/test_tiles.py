@@ -185,6 +185,19 @@ print("shared")
     assert done.stdout.strip().endswith("shared"), done.stderr[-2000:]
 
 
+def test_one_call_after_the_other(tiny_kernels):
+    """Grappler's sums in place fail the second time: see `tiles.over`."""
+    image = tf.constant(smooth(600, 800, seed=1)[None])
+    tool = engine(tiny_kernels, 256)
+    steps = [
+        int(snapshot.step)
+        for snapshot in tool.snapshots(
+            image, [image], [1.0], image, NUMBERS, lambda _: [1, 2]
+        )
+    ]
+    assert steps == [0, 1, 2]
+
+
 @pytest.mark.parametrize("length", [16, 31, 64, 100, 517, 4000])
 @pytest.mark.parametrize("tile", [64, 128, 512])
 def test_tiles_cover_all_and_overlap_nowhere(length, tile):
