@@ -54,10 +54,13 @@ class Convolution(keras.layers.Conv2D):
 def _convolved(image, kernel, bias):
     seen = tf.nn.conv2d(image, kernel, 1, "SAME")
     seen = tf.nn.relu(tf.nn.bias_add(seen, bias))
+    on = seen > 0  # one byte a feature: what is kept until the way back
 
     def gradient(slope):
-        slope = tf.raw_ops.ReluGrad(gradients=slope, features=seen)
-        turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
+        # Not before its turn: an idle thread would do it, and fill memory.
+        with tf.control_dependencies([slope]):
+            turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
+            slope = tf.where(on, slope, tf.zeros([], slope.dtype))
         return tf.nn.conv2d(slope, turned, 1, "SAME"), None, None
 
     return seen, gradient
