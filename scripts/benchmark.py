@@ -31,7 +31,7 @@ from collections.abc import Iterable, Sequence
 from importlib import util
 from pathlib import Path
 
-from nst_tf import record
+from nst_tf import cli, record
 from nst_tf.options import LAYERS, OPTIMIZERS, Options
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,11 +63,13 @@ EXACT, ROUGH = 1e-3, 1e-2  # relative, of one picture's costs; ROUGH if mixed
 def spawn(task: str, job: dict, python: str = sys.executable) -> dict:
     """What one of the yardsticks' tasks, in its own process, returns."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.getenv("PYTHONPATH")]))
+    # nst_tf runs as its command line has it; the others as TensorFlow comes.
+    own = cli.ENVIRONMENT if task == "nst_tf" else {"TF_CPP_MIN_LOG_LEVEL": "3"}
     job = {"every": 1, "until": -math.inf, "spawned": time.monotonic(), **job}
     done = subprocess.run(
         [python, YARDSTICKS, task],
         input=json.dumps(job),
-        env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONPATH": path},
+        env={**own, **os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
     )

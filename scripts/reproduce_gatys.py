@@ -30,10 +30,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from nst_tf import record
+from nst_tf import cli, record
 from nst_tf.options import Options
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow
+os.environ.update({**cli.ENVIRONMENT, **os.environ})  # before TensorFlow
 # What his notebook printed. It counts from 1 and prints one ahead: "50" is
 # the cost of the 49th evaluation.
 HIS = {50: 1388533, 100: 707861, 200: 469375, 300: 411658, 500: 368494}
