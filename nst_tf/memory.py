@@ -12,13 +12,14 @@ from nst_tf import devices, tiles
 from nst_tf.options import OPTIMIZERS, Options
 
 # Bytes that TensorFlow, the network and its kernels in use take.
-BASE = {"vgg19": 0.95e9, "vgg19_slim": 0.75e9}
+BASE = {"vgg19": 0.75e9, "vgg19_slim": 0.65e9}
 # Bytes for each pixel that the network sees at once, forward and back: in
 # float32 and in half precision.
-SEEN = {"vgg19": (1800, 1500), "vgg19_slim": (650, 450)}
+SEEN = {"vgg19": (1350, 1200), "vgg19_slim": (450, 400)}
+TILED = 1.4  # times that in tiles: of several sizes, they leave gaps
 SEEN_XLA = 5000  # without tiles, on the CPU
 IMAGE = 12  # bytes: three float32
-PICTURES = 18  # that any run holds: states, copies underway, features
+PICTURES = 21  # that any run holds: states, copies underway, features
 SLOTS = {"adam": 2, "adagrad": 1, "sgd": 1}
 TILES = (2048, 1536, 1024, 768, 512, 384, 256, 128)
 SHARE = 0.8  # of the memory there is: others live there, too
@@ -40,6 +41,7 @@ def peak(size: tuple[int, int], options: Options, tile: int) -> float:
     half = devices.precision(options.precision) != "float32"
     at_once, each = pixels, SEEN[options.network][half]
     if tile:
+        each *= TILED
         halo = tiles.halo(options.layer_names())
         at_once = math.prod(
             min(side + 2 * options.margin, tile + 2 * halo) for side in size

@@ -380,7 +380,11 @@ def measured(name: str, job: dict, given: argparse.Namespace) -> dict:
 
 
 def plot(path: Path, lines: dict, across: str, up: str, scale: str) -> None:
-    """A line a contender; of each point the last two numbers."""
+    """A line a contender; of each point the last two numbers.
+
+    Costs are drawn up to twice the first: L-BFGS without a line search may
+    take one step to 1e20 and come back.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 5), layout="constrained")
@@ -389,6 +393,8 @@ def plot(path: Path, lines: dict, across: str, up: str, scale: str) -> None:
         columns = zip(*sorted(p[-2:] for p in points), strict=True)
         axes.plot(*columns, ".-", label=CONTENDERS[name])
     axes.set(xlabel=across, ylabel=up, xscale=scale, yscale="log")
+    if up == COST[1]:
+        axes.set_ylim(top=2 * max(points[0][-1] for points in lines.values()))
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     data = io.BytesIO()
