@@ -39,7 +39,7 @@ def peak(size: tuple[int, int], options: Options, tile: int) -> float:
         slots = 2 * int(options.optimizer_arguments()["history"]) + 3
     picture = pixels * IMAGE * (PICTURES + slots)
     half = devices.precision(options.precision) != "float32"
-    at_once, each = pixels, SEEN[options.network][half]
+    at_once, each = pixels, float(SEEN[options.network][half])
     if tile:
         each *= TILED
         halo = tiles.halo(options.layer_names())
