@@ -246,7 +246,8 @@ def coarse_to_fine(network, content, style, arguments) -> np.ndarray:
             for each in (content, style)
         )
         image = transfer.resize(image[None], tf.shape(small)[1:3])[0].numpy()
-        image = paint(engine_, small[0], strokes[0], image, arguments.steps)
+        pictures = small[0], strokes[0], image
+        image = paint(engine_, *pictures, arguments.steps, arguments.times)
     return image
 
 
@@ -298,6 +299,9 @@ def main(argv=None) -> None:
     judge.add_argument("--size", type=int, default=256, help="pixels")
     judge.add_argument("--steps", type=int, default=100, help="at each scale")
     judge.add_argument("--scales", type=int, default=2)
+    judge.add_argument(
+        "--times", type=float, default=1, help="of the style weight"
+    )
     for command in (trainer, judge):
         command.add_argument(
             "--weights", default="imagenet", help="of the real network"

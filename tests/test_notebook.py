@@ -28,6 +28,12 @@ PARAMETERS = {
         "optimizer": "adam",
         "jit": "off",
     },
+    "PREVIEWS": {
+        "network": "vgg19_slim",
+        "weights": "auto",
+        "content_layers": "conv2_1",
+        "max_size": 24,
+    },
 }
 
 
@@ -89,8 +95,16 @@ def test_it_runs_from_the_first_cell_to_the_last(
     ).execute()
 
     shown = {cell.id: _pictures(cell) for cell in notebook.cells}
-    for name in ("pictures", "run", "result", "ratio", "blend", "export"):
-        assert shown[name] == 1, name  # the live one is updated in place
+    for name in (
+        "pictures",
+        "preview",
+        "run",  # the live one, updated in place
+        "result",
+        "ratio",
+        "blend",
+        "export",
+    ):
+        assert shown[name] == 1, name
     painted = tmp_path / "painted" / "painted.png"
     assert np.asarray(PIL.Image.open(painted)).shape == (32, 48, 3)
     recipe = record.read_recipe(painted)
