@@ -158,8 +158,12 @@ class Transfer(tf.Module):
             if scale > first:
                 image = resize(image, tf.shape(small)[1:3])
             if state is None:
-                state = self.start(self._widened(image), targets, numbers)
+                image = self._widened(image)
+                state = self.start(image, targets, numbers)
                 yield self._snapshot(scale, state)
+            image = small = None  # their memory is free for the steps
+            if scale + 1 == len(factors):
+                content, styles = None, ()
             for until in milestones(scale):
                 until = tf.convert_to_tensor(until, tf.int32)
                 state = advance(state, targets, numbers, until)
