@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from distill_crops import read_pictures
+from distill_crops import VARIED, read_pictures
 from distill_networks import (
     GROUP,
     LOSS_WEIGHTS,
@@ -108,6 +108,7 @@ def store(training: Training, recipe: dict, output: Path) -> None:
         "group": GROUP,
         "loss_weights": LOSS_WEIGHTS,
         "strides": STRIDES,
+        "varied": VARIED,
         "errors": training.held_out_errors(),
         "changes": [each for each in training.curve if "changed" in each],
         "curve": [each for each in training.curve if "loss" in each][::10],

@@ -7,6 +7,8 @@ from PIL import Image, ImageDraw
 
 from nst_tf import images
 
+VARIED = {"turned": 0.3, "blended": 0.2, "recoloured": 0.2}  # shares of crops
+
 
 def read_pictures(folders) -> dict[str, np.ndarray]:
     """`{name: [h, w, 3] uint8}` of the pictures in folders, or files."""
@@ -97,3 +99,25 @@ def crop(generator, pictures, size: int, drawn: float = 0.2) -> np.ndarray:
         noise = generator.uniform(0, 0.12) * generator.random()
         part = part + generator.normal(0, noise, part.shape)
     return images.to_uint8(part.clip(0, 1).astype("float32"))
+
+
+def varied(generator, pictures, size: int, drawn: float = 0.2) -> np.ndarray:
+    """A crop; some are turned, or blended with another, or of other colours.
+
+    Pictures are few; the teacher labels whatever is made of them.
+    """
+    part = crop(generator, pictures, size, drawn)
+    if generator.random() < VARIED["turned"]:
+        edge = size // 4  # 1.5 > sqrt(2): no corner is seen
+        large = crop(generator, pictures, size + 2 * edge, drawn)
+        turned = Image.fromarray(large).rotate(
+            generator.uniform(0, 360), Image.Resampling.BICUBIC
+        )
+        part = np.asarray(turned)[edge : edge + size, edge : edge + size]
+    if generator.random() < VARIED["blended"]:
+        other = crop(generator, pictures, size, drawn)
+        share = generator.uniform(0.2, 0.8)
+        part = np.uint8(np.rint(share * part + (1 - share) * other))
+    if generator.random() < VARIED["recoloured"]:
+        part = part[..., generator.permutation(3)]
+    return part

@@ -30,14 +30,14 @@ GROUP = 8  # crops labelled, and trained on, at a time
 class Settings(NamedTuple):
     """Every number that shapes the file; counts are multiples of GROUP."""
 
-    widths: tuple[int, ...] = (16, 32, 80, 144, 144)  # of the blocks
+    widths: tuple[int, ...] = (16, 32, 80, 144, 208)  # of the blocks
     wider: float = 1.5  # teacher directions kept, per student channel
     seed: int = 0
     size: int = 160  # of a crop, pixels
     held_out: int = 64  # crops of pictures held out
-    first: int = 384  # crops before the first step
+    first: int = 640  # crops before the first step
     capacity: int = 2400  # crops remembered
-    fresh: int = 16  # crops added in each round
+    fresh: int = 48  # crops added in each round
     painted: int = 8  # pictures painted through the student at a time
     paint_every: int = 2  # rounds
     paint_steps: int = 40

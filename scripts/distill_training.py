@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from distill_crops import crop
+from distill_crops import crop, varied
 from distill_networks import (
     FAST,
     GROUP,
@@ -181,11 +181,12 @@ class Training:
         self.curve.append(report)
         return report
 
-    def fresh(self, generator, pictures, count, drawn=0.2) -> np.ndarray:
-        """So many new crops, a share of them drawn or noise."""
+    def fresh(self, generator, pictures, count) -> np.ndarray:
+        """So many new crops."""
         size = self.settings.size
-        crops = [crop(generator, pictures, size, drawn) for _ in range(count)]
-        return np.stack(crops)
+        return np.stack(
+            [varied(generator, pictures, size) for _ in range(count)]
+        )
 
     def add(self, crops: np.ndarray) -> dict[str, float]:
         """Labels and remembers crops; the student's errors on them, unseen."""
@@ -206,9 +207,13 @@ class Training:
     def hold_out(self, pictures) -> None:
         """Labels crops of pictures that are never trained on."""
         generator = np.random.default_rng([self.settings.seed, 2**31])
-        crops = self.fresh(generator, pictures, self.settings.held_out, 0.0)
+        crops = [
+            crop(generator, pictures, self.settings.size, drawn=0)
+            for _ in range(self.settings.held_out)
+        ]
         self.held_out = [
-            {"": group, **self.teacher.label(group)} for group in groups(crops)
+            {"": group, **self.teacher.label(group)}
+            for group in groups(np.stack(crops))
         ]
 
     def held_out_errors(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ import distill
 import numpy as np
 import pytest
 import tensorflow as tf
+from distill_crops import crop, varied
 from distill_networks import (
     LAYERS,
     TAUGHT,
@@ -52,6 +53,31 @@ def started(settings, tiny_kernels, photographs):
     return training
 
 
+def test_varied_crops_show_no_edge_of_a_picture():
+    """Of a plain picture, turned and blended or not: the colour, and noise."""
+    generator = np.random.default_rng(0)
+    plain = [np.full((60, 90, 3), (90, 120, 150), "uint8")]
+    for _ in range(50):
+        part = varied(generator, plain, 32, drawn=0)
+        assert part.shape == (32, 32, 3) and part.dtype == np.uint8
+        means = sorted(part.mean((0, 1)))
+        assert 0.8 * 90 < means[0] and means[-1] < 1.2 * 150
+        assert part.reshape(-1, 3).std(0).max() < 0.13 * 255
+
+
+def test_varied_crops_vary(photographs):
+    """From one seed: the crop itself, or what no other crop is."""
+    same = 0
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        part = varied(generator, photographs, 32)
+        again = varied(np.random.default_rng(seed), photographs, 32)
+        np.testing.assert_array_equal(part, again)
+        bare = crop(np.random.default_rng(seed), photographs, 32)
+        same += np.array_equal(part, bare)
+    assert 10 < same < 28  # 0.7 * 0.8 * (0.8 + 0.2 / 6) = 0.47 of them
+
+
 def test_folded_embedding_keeps_the_costs():
     generator = np.random.default_rng(0)
     embedding = generator.normal(size=(5, 9))
@@ -82,8 +108,11 @@ def test_training_learns_and_what_it_writes_is_what_it_saw(
     settings, tiny_kernels, photographs, tmp_path
 ):
     training = started(settings, tiny_kernels, photographs)
+    training.hold_out(photographs)
+    before = training.held_out_errors()
     reports = [training.go_on(photographs, k / 6) for k in range(6)]
-    assert reports[-1]["loss"] < 0.8 * reports[0]["loss"]
+    after = training.held_out_errors()
+    assert np.mean([after[key] / before[key] for key in before]) < 0.95
     assert "painted" in reports[-1] and "painted" not in reports[0]
     # Embedded features in the student, projected ones from the file: the
     # same distances.
