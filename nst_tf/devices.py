@@ -1,11 +1,15 @@
 """Where the arithmetic happens: choosing a device, naming it, its memory."""
 
+import contextlib
+import math
 import os
 import platform
 import subprocess
 from pathlib import Path
 
 import tensorflow as tf
+
+RESERVED = 1 << 29  # bytes of addresses that threads and allocators set aside
 
 
 def select(name: str = "auto") -> None:
@@ -85,9 +89,9 @@ def workers() -> list[str]:
 
 
 def available_memory() -> int | None:
-    """Bytes that a run may take: the GPU's; or the machine's and the cgroup's.
+    """Bytes that a run may take, None where the system does not tell.
 
-    None where the system does not tell.
+    The GPU's; or the machine's, within the limits of cgroup and `ulimit -v`.
     """
     return _gpu_memory() if is_gpu() else _machine_memory()
 
@@ -127,4 +131,16 @@ def _machine_memory() -> int | None:
         except (OSError, ValueError):  # no such group, or "max"
             continue
         available = min(available, room)
-    return available
+    return int(min(available, _address_space()))
+
+
+def _address_space() -> float:
+    """Bytes that `ulimit -v` leaves this process; infinite without one."""
+    with contextlib.suppress(ImportError, OSError, IndexError, ValueError):
+        import resource  # there is none on Windows
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            return max(0, limit - pages * resource.getpagesize() - RESERVED)
+    return math.inf

@@ -81,8 +81,10 @@ def choose_tile(size: tuple[int, int], options: Options) -> int:
 def out_of_memory(size: tuple[int, int], options: Options, tile: int) -> str:
     """What was tried, what should fit, and the flag to use, in one line."""
     available = devices.available_memory()
-    room = SHARE * available if available else math.inf
-    free = f" of which {available / 1e9:.1f} GB are free" if available else ""
+    room, free = math.inf, ""
+    if available is not None:
+        room = SHARE * available
+        free = f" of which {available / 1e9:.1f} GB are free"
     text = (
         f"out of memory: {size[1]} x {size[0]} pixels with "
         f"{options.optimizer} do not fit into the memory{free}."
@@ -101,6 +103,9 @@ def out_of_memory(size: tuple[int, int], options: Options, tile: int) -> str:
         height, width = (side * length // max(size) for length in size)
         fits = peak((height, width), options, tile) <= room
         low, high = (side, high) if fits else (low, side)
+    if low == 16:
+        least = BASE[options.network] / SHARE / 1e9
+        return text + f" Any run takes {least:.1f} GB: free some memory."
     return text + f" About {low} on the long side should: --max_size={low}."
 
 

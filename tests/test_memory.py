@@ -1,5 +1,7 @@
 """What a run takes and the tile that fits: the model's own invariants."""
 
+from pathlib import Path
+
 import pytest
 
 from nst_tf import devices, memory
@@ -22,6 +24,22 @@ def test_a_picture_that_fits_is_not_cut(free):
     assert memory.choose_tile((384, 512), Options()) == 0
     free(None)  # not known
     assert memory.choose_tile(SIZE, Options()) == 0
+
+
+def test_a_limit_of_the_address_space_is_seen(monkeypatch):
+    """As `ulimit -v` sets it; what the process has already taken is gone."""
+    resource = pytest.importorskip("resource")
+    free = devices.available_memory()
+    statm = Path("/proc/self/statm")
+    if free is None or not statm.exists():
+        pytest.skip("the system does not tell its memory")
+    taken = int(statm.read_text().split()[0]) * resource.getpagesize()
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda kind: (taken + 10**9, taken + 10**10)
+    )
+    assert 0 < devices.available_memory() < 10**9
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (taken // 2, taken))
+    assert devices.available_memory() == 0
 
 
 def test_less_memory_means_smaller_tiles_and_they_fit(free):
@@ -82,3 +100,10 @@ def test_what_does_not_fit_is_told_what_would(
         size = (int(value) * 3 // 4, int(value))
         mended = {}
     memory.choose_tile(size, options.replace(**mended))
+
+
+def test_where_no_run_fits_that_is_said(free):
+    for amount in (0, GIGA / 2):
+        free(amount)
+        with pytest.raises(ValueError, match="Any run takes .* GB: free some"):
+            memory.choose_tile(SIZE, Options())
