@@ -24,20 +24,21 @@ STRIDES = {"block1_conv1": 4, "block2_conv1": 2}  # of the positions compared
 HALF = devices.precision("auto") == "mixed_bfloat16"  # half the time
 FAST = tf.bfloat16 if HALF else tf.float32
 INPUT_SCALE = 1 / 64  # of preprocessed pixels; folded into the first kernel
+BITS = 7  # significant, of float16's eleven: 1.46 bytes a number, packed
 GROUP = 8  # crops labelled, and trained on, at a time
 
 
 class Settings(NamedTuple):
     """Every number that shapes the file; counts are multiples of GROUP."""
 
-    widths: tuple[int, ...] = (16, 32, 80, 144, 208)  # of the blocks
+    widths: tuple[int, ...] = (16, 32, 80, 176, 256)  # of the blocks
     wider: float = 1.5  # teacher directions kept, per student channel
     seed: int = 0
     size: int = 160  # of a crop, pixels
     held_out: int = 64  # crops of pictures held out
     first: int = 640  # crops before the first step
     capacity: int = 2400  # crops remembered
-    fresh: int = 48  # crops added in each round
+    fresh: int = 96  # crops added in each round
     painted: int = 8  # pictures painted through the student at a time
     paint_every: int = 2  # rounds
     paint_steps: int = 40
@@ -213,7 +214,7 @@ class Student:
         return found
 
     def arrays(self, vector) -> dict[str, np.ndarray]:
-        """What the file holds, float16."""
+        """What the file holds, float16 of `BITS`."""
         kept = {}
         for name, part in self.parts(vector).items():
             layer, _, what = name.partition("/")
@@ -223,12 +224,19 @@ class Student:
             if what == "embedding":
                 name = layer + "/projection"
                 part = fold(part) * self.teacher.scale(layer, len(part))
-            kept[name] = part.astype("float16")
+            kept[name] = shortened(part)
         return kept
 
 
 def _width(settings: Settings, layer: str) -> int:
     return settings.widths[int(layer[5]) - 1]
+
+
+def shortened(array: np.ndarray) -> np.ndarray:
+    """As float16 whose last bits are zero: the file packs them away."""
+    significand, exponent = np.frexp(array)
+    rounded = np.rint(significand * 2**BITS) / 2**BITS
+    return np.ldexp(rounded, exponent).astype("float16")
 
 
 def fold(embedding: np.ndarray) -> np.ndarray:
