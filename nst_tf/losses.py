@@ -29,8 +29,9 @@ def gram_matrix(
     Returns:
       `[n, c, c]` (`[c, c]` for a single image or a matrix), at least float32.
     """
-    features = _at_least_float32(features)
+    features = tf.convert_to_tensor(features)
     if features.shape.rank == 2:
+        features = _at_least_float32(features)
         return tf.matmul(features, features, transpose_b=True)
     if features.shape.rank not in (3, 4):
         raise ValueError(
@@ -38,6 +39,7 @@ def gram_matrix(
             f"received shape {features.shape}."
         )
     if mask is not None:
+        features = _at_least_float32(features)
         features *= tf.cast(mask, features.dtype)[..., None]
     shape = tf.shape(features)
     channels = features.shape[-1] or shape[-1]
@@ -47,12 +49,19 @@ def gram_matrix(
 
 @tf.custom_gradient
 def _products(rows: tf.Tensor) -> tf.Tensor:
-    """A^T A, whose gradient is one product, A (S + S^T), not two."""
+    """A^T A, at least float32; the gradient is one product, A (S + S^T).
+
+    Of bfloat16, which has float32's range, that product is bfloat16, too: it
+    goes back to where it would be rounded to that in any case.
+    """
+    wide = _at_least_float32(rows)
+    kind = wide.dtype if rows.dtype == tf.float16 else rows.dtype
 
     def gradient(slope):
-        return tf.matmul(rows, slope + tf.linalg.matrix_transpose(slope))
+        both = tf.cast(slope + tf.linalg.matrix_transpose(slope), kind)
+        return tf.cast(tf.matmul(tf.cast(rows, kind), both), rows.dtype)
 
-    return tf.matmul(rows, rows, transpose_a=True), gradient
+    return tf.matmul(wide, wide, transpose_a=True), gradient
 
 
 def mean_gram(features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:

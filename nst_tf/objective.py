@@ -277,11 +277,11 @@ class Objective(tf.Module):
             means = self._tile_means(part, seen, tile, size, content)
             return tf.nest.map_structure(tf.add, total, means)
 
-        channels = self._channels()
+        few = self._few_features()
         zeros = Means(
             {layer: tf.zeros([]) for layer in content},
             {
-                layer: tf.zeros([1, channels[layer], channels[layer]])
+                layer: tf.zeros_like(losses.gram_matrix(few[layer]))
                 for layer in self._style_layers
             },
             tf.zeros([]),
@@ -319,17 +319,17 @@ class Objective(tf.Module):
                 for layer, whole in total.items()
             }
 
-        size, channels = tf.shape(image)[1:3], self._channels()
+        size, few = tf.shape(image)[1:3], self._few_features()
         zeros = {}
         for layer in self._content_layers:
             sides = size // tiles.stride(layer)
-            shape = tf.concat([[1], sides, [channels[layer]]], 0)
-            zeros[layer] = tf.zeros(shape)
+            shape = tf.concat([[1], sides, few[layer].shape[-1:]], 0)
+            zeros[layer] = tf.zeros(shape, few[layer].dtype)
         return self._over_tiles(image, add, zeros)
 
-    def _channels(self) -> dict[str, int]:
-        seen = self._network(tf.zeros([1, tiles.GRID, tiles.GRID, 3]))
-        return {layer: seen[layer].shape[-1] for layer in seen}
+    def _few_features(self) -> dict[str, tf.Tensor]:
+        """Of the smallest image: how many channels there are, of what type."""
+        return self._network(tf.zeros([1, tiles.GRID, tiles.GRID, 3]))
 
 
 def _fits(image: tf.Tensor, tile: int) -> bool:

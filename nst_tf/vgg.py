@@ -87,7 +87,8 @@ def features_model(
 
     Returns:
       A model from `[n, h, w, 3]` RGB in [0, 1] to `{layer: [n, h', w', c]}`,
-      float32 features after the ReLU. Nothing deeper than asked for is
+      features after the ReLU; bfloat16 if `precision` says so and there is no
+      projection, float32 otherwise. Nothing deeper than asked for is
       computed.
     """
     wanted = {layer_name(layer) for layer in layers}
@@ -116,7 +117,9 @@ def features_model(
             dtype=policy,
         )(x)
         if layer in wanted:
-            seen = keras.ops.cast(x, "float32") / scale
+            seen = x
+            if scale < 1:
+                seen = keras.ops.cast(x, "float32") / scale
             if layer in projections:
                 seen = keras.layers.Dense(
                     projections[layer].shape[1],

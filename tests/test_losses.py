@@ -283,6 +283,21 @@ def test_half_precision_costs_are_float32(dtype, name):
 
 
 @pytest.mark.parametrize("dtype", HALVES)
+def test_half_precision_gradients_of_a_gram_matrix_are_near(dtype):
+    """At weights far beyond float16's range, too; of the features' type."""
+    image = tf.cast(features(1, 6, 7, 5), dtype)
+    slope = tf.constant(1e3 * features(1, 5, 5, seed=1), tf.float32)
+    found = []
+    for given in (image, tf.cast(image, tf.float32)):
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            gram = losses.gram_matrix(given)
+        found.append(tape.gradient(gram, given, slope))
+    assert found[0].dtype == dtype
+    assert_close(tf.cast(found[0], tf.float32), found[1], 0.02)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
 def test_half_precision_masks_and_features_mix(dtype):
     image, mask = features(3, 4, 5), features(3, 4, seed=1)
     gram = losses.mean_gram(tf.cast(image, dtype), mask.astype("float32"))
