@@ -15,7 +15,7 @@ from nst_tf.options import OPTIMIZERS, Options
 BASE = {"vgg19": 0.75e9, "vgg19_slim": 0.65e9}
 # Bytes for each pixel that the network sees at once, forward and back: in
 # float32 and in half precision.
-SEEN = {"vgg19": (1350, 1200), "vgg19_slim": (450, 400)}
+SEEN = {"vgg19": (1350, 850), "vgg19_slim": (450, 400)}
 TILED = 1.4  # times that in tiles: of several sizes, they leave gaps
 SEEN_XLA = 5000  # without tiles, on the CPU
 IMAGE = 12  # bytes: three float32
