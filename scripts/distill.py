@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 from distill_crops import VARIED, read_pictures
 from distill_networks import (
+    BITS,
     GROUP,
     LOSS_WEIGHTS,
     STRIDES,
@@ -109,6 +110,7 @@ def store(training: Training, recipe: dict, output: Path) -> None:
         "loss_weights": LOSS_WEIGHTS,
         "strides": STRIDES,
         "varied": VARIED,
+        "bits": BITS,
         "errors": training.held_out_errors(),
         "changes": [each for each in training.curve if "changed" in each],
         "curve": [each for each in training.curve if "loss" in each][::10],

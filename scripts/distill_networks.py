@@ -24,7 +24,7 @@ STRIDES = {"block1_conv1": 4, "block2_conv1": 2}  # of the positions compared
 HALF = devices.precision("auto") == "mixed_bfloat16"  # half the time
 FAST = tf.bfloat16 if HALF else tf.float32
 INPUT_SCALE = 1 / 64  # of preprocessed pixels; folded into the first kernel
-BITS = 7  # significant, of float16's eleven: 1.46 bytes a number, packed
+BITS = 6  # significant, of float16's eleven: 1.35 bytes a number, packed
 GROUP = 8  # crops labelled, and trained on, at a time
 
 
