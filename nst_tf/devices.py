@@ -1,6 +1,5 @@
 """Where the arithmetic happens: choosing a device, naming it, its memory."""
 
-import contextlib
 import math
 import os
 import platform
@@ -136,11 +135,13 @@ def _machine_memory() -> int | None:
 
 def _address_space() -> float:
     """Bytes that `ulimit -v` leaves this process; infinite without one."""
-    with contextlib.suppress(ImportError, OSError, IndexError, ValueError):
+    try:
         import resource  # there is none on Windows
 
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if limit != resource.RLIM_INFINITY:
-            pages = int(Path("/proc/self/statm").read_text().split()[0])
-            return max(0, limit - pages * resource.getpagesize() - RESERVED)
-    return math.inf
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError, IndexError, ValueError):
+        return math.inf
+    if limit == resource.RLIM_INFINITY:
+        return math.inf
+    return max(0, limit - pages * resource.getpagesize() - RESERVED)

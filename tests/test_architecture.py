@@ -56,6 +56,7 @@ MACHINE = {
     "os",
     "pathlib",
     "platform",
+    "resource",
     "subprocess",
 }  # for `devices`, which looks at it
 

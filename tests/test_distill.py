@@ -99,6 +99,7 @@ def test_folded_embedding_keeps_the_costs():
 def test_shortened_numbers_are_near_and_pack():
     generator = np.random.default_rng(0)
     array = generator.normal(0, 0.1, 4096).astype("float32")
+    array = array[np.abs(array) > 2.0**-14]  # below, float16 has fewer bits
     short = shortened(array)
     assert short.dtype == np.float16
     np.testing.assert_allclose(short, array, rtol=2.0**-BITS)
