@@ -14,7 +14,7 @@ from nst_tf.options import OPTIMIZERS, Options
 # Bytes that TensorFlow, the network and its kernels in use take.
 BASE = {"vgg19": 0.75e9, "vgg19_slim": 0.65e9}
 # Bytes for each pixel that the network sees at once, forward and back: in
-# float32 and in half precision.
+# float32 (and float16, which hands out float32) and in bfloat16.
 SEEN = {"vgg19": (1350, 850), "vgg19_slim": (450, 400)}
 TILED = 1.4  # times that in tiles: of several sizes, they leave gaps
 SEEN_XLA = 5000  # without tiles, on the CPU
@@ -38,7 +38,7 @@ def peak(size: tuple[int, int], options: Options, tile: int) -> float:
     if slots is None:
         slots = 2 * int(options.optimizer_arguments()["history"]) + 3
     picture = pixels * IMAGE * (PICTURES + slots)
-    half = devices.precision(options.precision) != "float32"
+    half = devices.precision(options.precision) == "mixed_bfloat16"
     at_once, each = pixels, float(SEEN[options.network][half])
     if tile:
         each *= TILED
