@@ -284,7 +284,7 @@ def test_half_precision_costs_are_float32(dtype, name):
 
 @pytest.mark.parametrize("dtype", HALVES)
 def test_half_precision_gradients_of_a_gram_matrix_are_near(dtype):
-    """At weights far beyond float16's range, too; of the features' type."""
+    """And of the features' type."""
     image = tf.cast(features(1, 6, 7, 5), dtype)
     slope = tf.constant(1e3 * features(1, 5, 5, seed=1), tf.float32)
     found = []
