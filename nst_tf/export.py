@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nst_tf import graph, record, transfer
+from nst_tf import graph, record, transfer, vgg
 from nst_tf import weights as weights_
 from nst_tf.options import SMALLEST, Options
 
@@ -82,6 +82,8 @@ def _stored(network: keras.Model, dtype: str) -> list[tf.Variable]:
     """The network's variables, kernels in `dtype`, biases in float32."""
     stored = []
     for variable in network.non_trainable_variables:
+        if variable.name == vgg.TURNED:
+            continue
         kind = dtype if len(variable.shape) == 4 else "float32"
         value = tf.cast(variable.value, kind)
         name = variable.path.replace("/", "_")
@@ -95,7 +97,12 @@ def _stateless(
     """The network as a function of these variables, not of Keras's."""
 
     def features(image):
-        values = [tf.cast(variable, tf.float32) for variable in stored]
+        values, given = [], iter(stored)
+        for variable in network.non_trainable_variables:
+            if variable.name == vgg.TURNED:  # after kernel and bias
+                values.append(vgg.turned(values[-2]))
+            else:
+                values.append(tf.cast(next(given), variable.dtype))
         return network.stateless_call([], values, image)[0]
 
     return features

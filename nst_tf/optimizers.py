@@ -231,8 +231,12 @@ def lbfgs(history: int = 10) -> Optimizer:
             tf.cast(value, tf.float64),
             _dot(gradient, slots.direction),
         )
-        before, after = slots.search, linesearch.advance(slots.search, trial)
-        accepted = _accepted(before, after, trial, rounding)
+        before = slots.search
+        good = _is_good(before, trial, rounding)
+        after = tf.cond(  # a hundred small operations, seldom needed
+            good, lambda: before, lambda: linesearch.advance(before, trial)
+        )
+        accepted = good | _is_best(before, after, trial, rounding)
         failed = ~accepted & after.exhausted
         failed &= before.exhausted | (after.step == 0)
         slots = tf.cond(
@@ -252,13 +256,18 @@ def lbfgs(history: int = 10) -> Optimizer:
     return Optimizer(init, update, boxed=False)
 
 
-def _accepted(before, after, trial, rounding) -> tf.Tensor:
-    """Whether the image on trial becomes the next iterate."""
-    first = tf.math.is_inf(before.start.value)
+def _is_good(search, trial, rounding) -> tf.Tensor:
+    """Whether the image on trial can become the next iterate as it is."""
+    first = tf.math.is_inf(search.start.value)
+    good = first | linesearch.satisfies(search, trial, rounding)
+    return good & linesearch.is_finite(trial)
+
+
+def _is_best(before, after, trial, rounding) -> tf.Tensor:
+    """Whether it can because there is nothing left to try."""
     best = after.exhausted & (after.step == trial.step)
     best &= linesearch.decreases(before, trial, rounding)
-    good = first | best | linesearch.satisfies(before, trial, rounding)
-    return good & linesearch.is_finite(trial)
+    return best & linesearch.is_finite(trial)
 
 
 def _remember(image, gradient, slots) -> LbfgsSlots:

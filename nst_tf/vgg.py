@@ -22,6 +22,7 @@ FEATURE_SIZES = (
     *(375, 301, 181, 70, 25, 11, 4.8, 1.4),
 )
 HALF_SCALE = 2.0**-6
+TURNED = "turned"  # name of the weight that is made of the kernel
 POOLINGS = {
     "max": keras.layers.MaxPooling2D,
     "avg": keras.layers.AveragePooling2D,
@@ -39,29 +40,38 @@ def preprocess(image):
 class Convolution(keras.layers.Conv2D):
     """3 x 3, zeros around, then ReLU; only the image gets a gradient.
 
-    That gradient is a convolution too, by the kernel turned by half a circle,
-    its channels exchanged. Computed as one it takes a CPU half the time that
-    TensorFlow's own gradient takes (docs/performance.md).
+    That gradient is a convolution too, by the turned kernel. Computed as one
+    it takes a CPU half the time that TensorFlow's own gradient takes
+    (docs/performance.md). The turned kernel is a weight, the layer's third:
+    to turn it in every step takes longer than small pictures can spare.
     """
+
+    def build(self, input_shape):
+        """Makes room for the weights of `[n, h, w, c]`."""
+        super().build(input_shape)
+        shape = (*self.kernel_size, self.filters, input_shape[-1])
+        self.turned = self.add_weight(shape=shape, name=TURNED)
 
     def call(self, inputs):
         """Features `[n, h, w, filters]` of `[n, h, w, c]`."""
-        weights = map(tf.convert_to_tensor, (self.kernel, self.bias))
-        return _convolved(inputs, *weights)
+        weights = self.kernel, self.bias, self.turned
+        return _convolved(inputs, *map(tf.convert_to_tensor, weights))
+
+
+def turned(kernel):
+    """By half a circle, channels in and out exchanged."""
+    return keras.ops.transpose(keras.ops.flip(kernel, (0, 1)), (0, 1, 3, 2))
 
 
 @tf.custom_gradient
-def _convolved(image, kernel, bias):
+def _convolved(image, kernel, bias, turned):
     seen = tf.nn.conv2d(image, kernel, 1, "SAME")
     seen = tf.nn.relu(tf.nn.bias_add(seen, bias))
     on = seen > 0  # one byte a feature: what is kept until the way back
 
     def gradient(slope):
-        # Not before its turn: an idle thread would do it, and fill memory.
-        with tf.control_dependencies([slope]):
-            turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
-            slope = tf.where(on, slope, tf.zeros([], slope.dtype))
-        return tf.nn.conv2d(slope, turned, 1, "SAME"), None, None
+        slope = tf.where(on, slope, tf.zeros([], slope.dtype))
+        return tf.nn.conv2d(slope, turned, 1, "SAME"), None, None, None
 
     return seen, gradient
 
@@ -94,7 +104,7 @@ def features_model(
     wanted = {layer_name(layer) for layer in layers}
     projections = projections or {}
     depth = max(LAYERS.index(layer) for layer in wanted)
-    policy = keras.dtype_policies.get(precision)
+    dtype = keras.dtype_policies.get(precision).compute_dtype
     # Scaled, features stay far from the largest float16, 65504; a network of
     # ReLUs is homogeneous: input and biases scaled, so is every feature.
     scale = HALF_SCALE if precision == "mixed_float16" else 1.0
@@ -104,7 +114,7 @@ def features_model(
         block = int(layer[5])
         if layer.endswith("conv1") and block > 1:
             x = POOLINGS[pooling](
-                2, name=f"block{block - 1}_pool", dtype=policy
+                2, name=f"block{block - 1}_pool", dtype=dtype
             )(x)
         width = kernels[layer][1].size
         x = Convolution(
@@ -114,7 +124,7 @@ def features_model(
             activation="relu",
             trainable=False,
             name=layer,
-            dtype=policy,
+            dtype=dtype,
         )(x)
         if layer in wanted:
             seen = x
@@ -130,7 +140,8 @@ def features_model(
     model = keras.Model(image, outputs, name="vgg19", trainable=False)
     for layer in LAYERS[: depth + 1]:
         kernel, bias = kernels[layer]
-        model.get_layer(layer).set_weights([kernel, bias * scale])
+        weights = [kernel, bias * scale, turned(kernel)]
+        model.get_layer(layer).set_weights(weights)
     for layer in wanted & projections.keys():
         projection = model.get_layer(f"{layer}_projection")
         projection.set_weights([projections[layer]])

@@ -153,7 +153,9 @@ def test_unknown_layers_are_rejected(tiny_kernels):
 def test_nothing_is_trainable(tiny_kernels):
     network = vgg.features_model(tiny_kernels, ["conv2_2"])
     assert network.trainable_variables == []
-    assert len(network.variables) == 2 * 4
+    names = [variable.name for variable in network.variables]
+    assert names == ["kernel", "bias", "turned"] * 4
+    assert len(network.non_trainable_variables) == len(names)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (16, 64), (48, 33)])

@@ -118,6 +118,7 @@ def test_the_kernels_of_a_file_become_the_network(file):
     network = weights.network(weights.load(str(path)), ["conv2_1"], "avg")
     for layer in LAYERS[:3]:
         expected = model.get_layer(layer).get_weights()
+        expected.append(expected[0][::-1, ::-1].swapaxes(2, 3))
         for actual, array in zip(
             network.get_layer(layer).get_weights(), expected, strict=True
         ):
