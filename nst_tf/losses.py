@@ -127,6 +127,14 @@ def total_variation(image: tf.Tensor) -> tf.Tensor:
     return down + squared_steps(image, -2) / height / (width - 1) / each
 
 
+def out_of_range(image: tf.Tensor) -> tf.Tensor:
+    """Mean squared distance of the values from [0, 1], a scalar.
+
+    Zero for every picture that a file can hold.
+    """
+    return tf.reduce_mean(tf.square(image - tf.clip_by_value(image, 0.0, 1.0)))
+
+
 def squared_steps(image: tf.Tensor, axis: int) -> tf.Tensor:
     """Sum of the squared differences of neighbours along an axis, a scalar."""
     axis %= image.shape.rank

@@ -19,7 +19,7 @@ LAYERS = tuple(
 )
 # What each optimiser understands, with its defaults.
 OPTIMIZERS: dict[str, dict[str, float]] = {
-    "lbfgs": {"history": 10},
+    "lbfgs": {"history": 10, "range_weight": 1e7},
     "adam": {
         "learning_rate": 0.02,
         "decay": 1.0,
@@ -239,6 +239,14 @@ class Options:
     )
     history: int | None = _option(
         None, "optimiser", "pairs that model the curvature (lbfgs)", 1, 100
+    )
+    range_weight: float | None = _option(
+        None,
+        "optimiser",
+        "weight, times alpha + beta, of values outside [0, 1], which no file "
+        "holds (lbfgs; the others clip)",
+        0,
+        math.inf,
     )
     # Size
     steps: int = _option(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf import optimizers
+from nst_tf import losses, optimizers
 from nst_tf.objective import Costs, Numbers, Objective
 from nst_tf.optimizers import Optimizer
 from nst_tf.options import Options
@@ -48,6 +48,9 @@ class Transfer(tf.Module):
       margin: pixels painted beyond the frame, mirrored at first, and cut off
         what is yielded. The network pads with zeros, which leaves a dull
         band of two pixels along the frame; the costs count the margin in.
+      range_weight: times alpha + beta, that of values outside [0, 1] in the
+        total cost. An optimiser that is not boxed leaves that range, and what
+        saving cuts off can cost more than all the rest.
     """
 
     def __init__(
@@ -55,17 +58,19 @@ class Transfer(tf.Module):
         objective: Objective,
         optimizer: Callable[[Any], Optimizer],
         margin: int = 0,
+        range_weight: float = 0.0,
     ):
         super().__init__(name="transfer")
         self.objective = objective
         self._optimizer = optimizer
         self._margin = margin
+        self._range_weight = range_weight
         self.start = tf.function(self._start, autograph=False)
         self.advance = tf.function(self._advance, autograph=False)
 
     def _start(self, image, targets, numbers) -> State:
         """The state of no steps: the image evaluated, fresh slots."""
-        costs, gradient = self.objective.evaluate(image, targets, numbers)
+        costs, gradient = self._evaluate(image, targets, numbers)
         slots = self._optimizer(numbers.learning_rate).init(image)
         step = tf.zeros([], tf.int32)
         return State(step, image, costs, gradient, slots, image, costs)
@@ -80,7 +85,7 @@ class Transfer(tf.Module):
             )
             if optimizer.boxed:
                 image = tf.clip_by_value(image, 0.0, 1.0)
-            costs, gradient = self.objective.evaluate(image, targets, numbers)
+            costs, gradient = self._evaluate(image, targets, numbers)
             best_image, best_costs = tf.cond(
                 costs.total < state.best_costs.total,  # never true of NaN
                 lambda: (image, costs),
@@ -104,6 +109,18 @@ class Transfer(tf.Module):
             (state,),
             parallel_iterations=1,
         )[0]
+
+    def _evaluate(self, image, targets, numbers) -> tuple[Costs, tf.Tensor]:
+        """The objective's costs and gradient; outside [0, 1] costs extra."""
+        costs, gradient = self.objective.evaluate(image, targets, numbers)
+        if not self._range_weight:
+            return costs, gradient
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(image)
+            outside = losses.out_of_range(image) * self._range_weight
+            outside *= numbers.content_weight + numbers.style_weight
+        costs = costs._replace(total=costs.total + outside)
+        return costs, gradient + tape.gradient(outside, image)
 
     def restore(self, arrays: Sequence[Any]) -> State:
         """The state whose flat list of tensors `arrays` is."""
@@ -191,6 +208,7 @@ def build(
     """The transfer that the options ask for, on a network of their layers."""
     arguments = dict(options.optimizer_arguments())
     takes_rate = arguments.pop("learning_rate", None) is not None
+    range_weight = arguments.pop("range_weight", 0.0)
     method = functools.partial(
         getattr(optimizers, options.optimizer), **arguments
     )
@@ -203,7 +221,7 @@ def build(
         float16=options.precision == "mixed_float16",
     )
     by_rate = method if takes_rate else lambda rate: method()
-    return Transfer(objective, by_rate, options.margin)
+    return Transfer(objective, by_rate, options.margin, range_weight)
 
 
 def diverged(state: State) -> tf.Tensor:

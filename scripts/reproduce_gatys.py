@@ -71,6 +71,7 @@ def options(steps: int = 500, history: int = 10, **own) -> Options:
         init="content",
         optimizer="lbfgs",
         history=history,
+        range_weight=0,
         steps=steps,
         **own,
     )

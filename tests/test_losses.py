@@ -308,3 +308,9 @@ def test_half_precision_masks_and_features_mix(dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_other_precisions_stay(dtype):
     assert losses.gram_matrix(features(3, 4, 5).astype(dtype)).dtype == dtype
+
+
+def test_only_what_no_file_holds_is_out_of_range():
+    image = np.array([[[[-0.5, 0.0, 0.25], [1.0, 1.25, 0.5]]]])
+    assert_close(losses.out_of_range(image), (0.5**2 + 0.25**2) / 6)
+    assert losses.out_of_range(image.clip(0, 1)) == 0

@@ -41,6 +41,7 @@ CHANGES = {
     "initial_accumulator": {"optimizer": "adagrad", "initial_accumulator": 1},
     "momentum": {"optimizer": "sgd", "momentum": 0},
     "history": {"history": 5},
+    "range_weight": {"range_weight": 0},
     "steps": {"steps": 0},
     "max_size": {"max_size": 0},
     "enlarge": {"enlarge": True},

@@ -16,14 +16,21 @@ RATES = {"adam": 0.02, "adagrad": 0.05, "sgd": 1e-7, "lbfgs": 0.0}
 NUMBERS = transfer.Numbers(10.0, 40.0, 3.0, 0.02)
 
 
-def engine(kernels, name="adam", jit=False, content=CONTENT_LAYERS, **own):
+def engine(
+    kernels,
+    name="adam",
+    jit=False,
+    content=CONTENT_LAYERS,
+    range_weight=0.0,
+    **own,
+):
     layers = [layer for layer, _ in content + STYLE_LAYERS]
     network = vgg.features_model(kernels, layers)
     method = functools.partial(getattr(optimizers, name), **own)
     takes_rate = "learning_rate" in OPTIMIZERS[name]
     build = method if takes_rate else lambda rate: method()
     objective = Objective(network, content, STYLE_LAYERS, jit)
-    return transfer.Transfer(objective, build)
+    return transfer.Transfer(objective, build, 0, range_weight)
 
 
 def last(snapshots):
@@ -196,6 +203,28 @@ def test_a_run_that_diverges_stops_and_keeps_the_last_good_picture(
     assert int(final.step) < 50
     assert np.isfinite(final.image).all()
     np.testing.assert_array_equal(final.image, start(pictures)[0])
+
+
+def test_what_is_saved_costs_what_was_optimised(tiny_kernels, pictures):
+    """Values outside [0, 1] help the cost, and are cut off in the end."""
+    white = tf.clip_by_value(2.0 * pictures[1][None], 0.0, 1.0)
+    arguments = [pictures[0][None], [white], [1.0], pictures[0][None], NUMBERS]
+    reached, saved = [], []
+    for weight in (0.0, 1e9):
+        tool = engine(tiny_kernels, "lbfgs", range_weight=weight)
+        targets = tool.objective.targets(*arguments[:3])
+        final = last(tool.snapshots(*arguments, lambda _: [60]))
+        image = final.state.best_image
+        total = weight * (10 + 40) * losses.out_of_range(image)
+        total += tool.objective.costs(image, targets, NUMBERS).total
+        np.testing.assert_allclose(final.costs.total, total, rtol=1e-4)
+        reached.append(float(total))
+        image = tf.clip_by_value(image, 0.0, 1.0)
+        costs = tool.objective.costs(image, targets, NUMBERS)
+        saved.append(float(costs.total))
+    assert saved[0] > 1.1 * reached[0]
+    assert saved[1] < 1.01 * reached[1]
+    assert saved[1] < saved[0]
 
 
 def test_restored_states_are_those_that_were_flattened(tiny_kernels, pictures):
