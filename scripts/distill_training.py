@@ -57,7 +57,7 @@ class Painter:
                 self.pictures[k] = self.contents[k] / np.float32(255)
                 if generator.random() < 0.25:
                     self.pictures[k] = generator.random(self.pictures[k].shape)
-                self.weights[k] = generator.choice([1, 1, 1, 10, 100])
+                self.weights[k] = generator.choice([1, 1, 10, 10, 100])
             self.pictures[k] = paint(
                 self.engine,
                 as_float(self.contents[k]),
@@ -71,9 +71,12 @@ class Painter:
 
 def engine(network) -> transfer.Transfer:
     """Style transfer with the project's defaults, without a margin."""
-    method = optimizers.lbfgs
+    arguments = dict(DEFAULTS.optimizer_arguments())
+    weight = arguments.pop("range_weight")
     objective = Objective(network, *DEFAULTS.used_layers())
-    return transfer.Transfer(objective, lambda rate: method())
+    return transfer.Transfer(
+        objective, lambda rate: optimizers.lbfgs(**arguments), 0, weight
+    )
 
 
 def paint(engine_, content, style, image, steps: int, weight=1.0):
