@@ -127,12 +127,19 @@ def total_variation(image: tf.Tensor) -> tf.Tensor:
     return down + squared_steps(image, -2) / height / (width - 1) / each
 
 
+@tf.custom_gradient
 def out_of_range(image: tf.Tensor) -> tf.Tensor:
     """Mean squared distance of the values from [0, 1], a scalar.
 
     Zero for every picture that a file can hold.
     """
-    return tf.reduce_mean(tf.square(image - tf.clip_by_value(image, 0.0, 1.0)))
+    outside = image - tf.clip_by_value(image, 0.0, 1.0)
+    size = tf.cast(tf.size(image), image.dtype)
+
+    def gradient(slope):
+        return 2.0 * slope / size * outside
+
+    return tf.reduce_sum(tf.square(outside)) / size, gradient
 
 
 def squared_steps(image: tf.Tensor, axis: int) -> tf.Tensor:

@@ -115,6 +115,8 @@ class Transfer(tf.Module):
         costs, gradient = self.objective.evaluate(image, targets, numbers)
         if not self._range_weight:
             return costs, gradient
+        with tf.control_dependencies([gradient]):  # when memory is free again
+            image = tf.identity(image)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(image)
             outside = losses.out_of_range(image) * self._range_weight

@@ -311,6 +311,10 @@ def test_other_precisions_stay(dtype):
 
 
 def test_only_what_no_file_holds_is_out_of_range():
-    image = np.array([[[[-0.5, 0.0, 0.25], [1.0, 1.25, 0.5]]]])
+    image = tf.constant([[[[-0.5, 0.1, 0.25], [0.9, 1.25, 0.5]]]], tf.float64)
     assert_close(losses.out_of_range(image), (0.5**2 + 0.25**2) / 6)
-    assert losses.out_of_range(image.clip(0, 1)) == 0
+    (by_formula,), (by_difference,) = tf.test.compute_gradient(
+        losses.out_of_range, [image]
+    )
+    assert_close(by_formula, by_difference, 1e-6)
+    assert losses.out_of_range(tf.clip_by_value(image, 0, 1)) == 0
