@@ -48,9 +48,9 @@ class Transfer(tf.Module):
       margin: pixels painted beyond the frame, mirrored at first, and cut off
         what is yielded. The network pads with zeros, which leaves a dull
         band of two pixels along the frame; the costs count the margin in.
-      range_weight: times alpha + beta, that of values outside [0, 1] in the
-        total cost. An optimiser that is not boxed leaves that range, and what
-        saving cuts off can cost more than all the rest.
+      range_weight: weight, times alpha + beta, of values outside [0, 1] in
+        the total cost. An optimiser that is not boxed leaves that range, and
+        what saving cuts off can cost more than all the rest.
     """
 
     def __init__(

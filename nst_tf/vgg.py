@@ -64,14 +64,14 @@ def turned(kernel):
 
 
 @tf.custom_gradient
-def _convolved(image, kernel, bias, turned):
+def _convolved(image, kernel, bias, back):
     seen = tf.nn.conv2d(image, kernel, 1, "SAME")
     seen = tf.nn.relu(tf.nn.bias_add(seen, bias))
     on = seen > 0  # one byte a feature: what is kept until the way back
 
     def gradient(slope):
         slope = tf.where(on, slope, tf.zeros([], slope.dtype))
-        return tf.nn.conv2d(slope, turned, 1, "SAME"), None, None, None
+        return tf.nn.conv2d(slope, back, 1, "SAME"), None, None, None
 
     return seen, gradient
 

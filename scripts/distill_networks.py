@@ -39,7 +39,7 @@ class Settings(NamedTuple):
     first: int = 640  # crops before the first step
     capacity: int = 2400  # crops remembered
     fresh: int = 64  # crops added in each round
-    painted: int = 16  # pictures painted through the student at a time
+    painted: int = 8  # pictures painted through the student at a time
     paint_every: int = 1  # rounds
     paint_steps: int = 40
     paint_times: int = 4  # that a picture is painted on

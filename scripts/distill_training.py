@@ -25,7 +25,6 @@ from distill_networks import (
 )
 
 from nst_tf import images, optimizers, transfer, vgg
-from nst_tf.objective import Objective
 from nst_tf.options import Options
 
 DEFAULTS = Options()
@@ -71,12 +70,7 @@ class Painter:
 
 def engine(network) -> transfer.Transfer:
     """Style transfer with the project's defaults, without a margin."""
-    arguments = dict(DEFAULTS.optimizer_arguments())
-    weight = arguments.pop("range_weight")
-    objective = Objective(network, *DEFAULTS.used_layers())
-    return transfer.Transfer(
-        objective, lambda rate: optimizers.lbfgs(**arguments), 0, weight
-    )
+    return transfer.build(network, DEFAULTS.replace(margin=0), jit=False)
 
 
 def paint(engine_, content, style, image, steps: int, weight=1.0):
