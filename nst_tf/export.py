@@ -55,12 +55,20 @@ def save(
     precision = options.precision
     if precision == "auto":  # it may be run anywhere
         precision = "float32"
-    network = weights_.network(weights, layers, options.pooling, precision)
+    network = vgg.features_model(
+        weights.kernels, layers, options.pooling, precision
+    )
     module = tf.Module(name="nst_tf")
     module.kernels = _stored(network, plan.weights_dtype)
     features = _stateless(network, module.kernels)
     tile = options.tile if isinstance(options.tile, int) else 0
-    engine = transfer.build(features, options, options.jit == "on", tile)
+    engine = transfer.build(
+        features,
+        options,
+        options.jit == "on",
+        tile,
+        projections=weights.projections,
+    )
     functions = _functions(plan, engine)
     for name, function in functions.items():
         setattr(module, ATTRIBUTES.get(name, name), function)

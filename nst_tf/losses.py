@@ -13,6 +13,9 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+HALF = tf.float16, tf.bfloat16
+PART = 2**22  # numbers of half precision made float32 at a time
+
 
 def gram_matrix(
     features: tf.Tensor, mask: tf.Tensor | None = None
@@ -54,14 +57,43 @@ def _products(rows: tf.Tensor) -> tf.Tensor:
     Of bfloat16, which has float32's range, that product is bfloat16, too: it
     goes back to where it would be rounded to that in any case.
     """
-    wide = _at_least_float32(rows)
-    kind = wide.dtype if rows.dtype == tf.float16 else rows.dtype
+    kind = tf.float32 if rows.dtype == tf.float16 else rows.dtype
 
     def gradient(slope):
         both = tf.cast(slope + tf.linalg.matrix_transpose(slope), kind)
         return tf.cast(tf.matmul(tf.cast(rows, kind), both), rows.dtype)
 
-    return tf.matmul(wide, wide, transpose_a=True), gradient
+    if rows.dtype in HALF:
+        return _products_in_parts(rows), gradient
+    return tf.matmul(rows, rows, transpose_a=True), gradient
+
+
+def _products_in_parts(rows: tf.Tensor) -> tf.Tensor:
+    """A^T A in float32 of half-precision `[..., positions, c]`.
+
+    Part by part: all of it in float32 is the largest array of an evaluation.
+    """
+    *outer, positions, channels = (
+        tf.shape(rows)[axis] if side is None else side
+        for axis, side in enumerate(rows.shape)
+    )
+    each = PART // channels
+    whole = positions // each * each
+
+    def products(begin, length):
+        start, size = [0] * len(outer), [*outer, length, channels]
+        part = tf.cast(tf.slice(rows, [*start, begin, 0], size), tf.float32)
+        gram = tf.matmul(part, part, transpose_a=True)
+        return tf.ensure_shape(
+            gram, [*rows.shape[:-2], rows.shape[-1], rows.shape[-1]]
+        )
+
+    return tf.while_loop(
+        lambda begin, _: begin < whole,
+        lambda begin, total: (begin + each, total + products(begin, each)),
+        (tf.constant(0), products(whole, positions - whole)),
+        parallel_iterations=1,
+    )[1]
 
 
 def mean_gram(features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
@@ -81,9 +113,28 @@ def mean_gram(features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
 
 def content_cost(content: tf.Tensor, generated: tf.Tensor) -> tf.Tensor:
     """1 / (4 nH nW nC) * sum (a_C - a_G)^2, for features of equal shape."""
-    content = _at_least_float32(content)
-    generated = _at_least_float32(generated)
-    return tf.reduce_mean(tf.math.squared_difference(content, generated)) / 4
+    pair = tf.convert_to_tensor(content), tf.convert_to_tensor(generated)
+    return _mean_square_apart(*pair) / 4
+
+
+@tf.custom_gradient
+def _mean_square_apart(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """Mean squared difference, at least float32.
+
+    Nothing is kept for the gradient but the two; that of bfloat16 is computed
+    in bfloat16, to which it would be rounded in any case.
+    """
+    kind = tf.float32 if other.dtype == tf.float16 else other.dtype
+    with tf.control_dependencies([other]):  # no sooner: it takes memory
+        one = tf.identity(one)
+
+    def gradient(slope):
+        each = tf.cast(2 * slope / tf.cast(tf.size(one), slope.dtype), kind)
+        back = each * (tf.cast(one, kind) - tf.cast(other, kind))
+        return tf.cast(back, one.dtype), tf.cast(-back, other.dtype)
+
+    wide = _at_least_float32(one), _at_least_float32(other)
+    return tf.reduce_mean(tf.math.squared_difference(*wide)), gradient
 
 
 def gram_cost(style: tf.Tensor, generated: tf.Tensor) -> tf.Tensor:
@@ -178,6 +229,6 @@ def total_cost(
 
 def _at_least_float32(features: tf.Tensor) -> tf.Tensor:
     features = tf.convert_to_tensor(features)
-    if features.dtype in (tf.float16, tf.bfloat16):
+    if features.dtype in HALF:
         return tf.cast(features, tf.float32)
     return features

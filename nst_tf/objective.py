@@ -3,13 +3,13 @@
 Images are float32 `[1, h, w, 3]`, RGB in [0, 1]. Pure TensorFlow.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from nst_tf import losses, tiles
-from nst_tf.options import Layers
+from nst_tf.options import LAYERS, Layers
 
 
 class Numbers(NamedTuple):
@@ -51,7 +51,8 @@ class Objective(tf.Module):
 
     Args:
       network: model from `[n, h, w, 3]` to `{layer: features}`, with all
-        layers that the next two arguments name.
+        layers that the next two arguments name. Of a layer whose features
+        go on to the next as they are the gradient takes least memory.
       content_layers: `((name, weight), ...)`; empty: no content.
       style_layers: `((name, weight), ...)`; empty: no style.
       jit: whether XLA compiles `evaluate`; tiles it does not.
@@ -61,6 +62,8 @@ class Objective(tf.Module):
       devices: names of the devices that share the tiles.
       float16: whether the network computes in it, whose range is small: the
         gradient then goes back through the network scaled.
+      projections: `{layer: [c, c']}`, linear maps of what the network gives,
+        to be the features of which everything else speaks.
 
     Attributes:
       features: image -> `{layer: features}`.
@@ -77,6 +80,7 @@ class Objective(tf.Module):
         tile: int = 0,
         devices: Sequence[str] = ("",),
         float16: bool = False,
+        projections: Mapping[str, Any] | None = None,
     ):
         super().__init__(name="objective")
         self._network = network
@@ -85,18 +89,24 @@ class Objective(tf.Module):
         self._variables = [v.value for v in getattr(network, "variables", ())]
         self._content_layers = dict(content_layers)
         self._style_layers = dict(style_layers)
+        layers = {*self._content_layers, *self._style_layers}
+        self._layers = sorted(layers, key=LAYERS.index)
         self._tile, self._devices = tile, devices
         self._float16 = float16
+        self._projections = {
+            layer: tf.constant(matrix, tf.float32)
+            for layer, matrix in (projections or {}).items()
+        }
 
         def traced(function, jit=False):
             return tf.function(function, jit_compile=jit, autograph=False)
 
-        self.features = traced(network)
+        self.features = traced(self._features)
         self.evaluate = traced(
             self._evaluate_tiled if tile else self._evaluate, jit and not tile
         )
-        self._features_tiled = traced(self._features_in_tiles)
-        self._grams_tiled = traced(self._grams_in_tiles)
+        self._content_features = traced(self._kept)
+        self._style_grams = traced(self._grams)
 
     def targets(
         self,
@@ -142,12 +152,16 @@ class Objective(tf.Module):
     def _means(self, image, seen, content) -> Means:
         return Means(
             {
-                layer: losses.content_cost(content[layer], seen[layer])
+                layer: losses.content_cost(
+                    content[layer], self._projected(layer, seen[layer])
+                )
                 for layer in content
+                if layer in seen
             },
             {
-                layer: losses.mean_gram(seen[layer])
+                layer: self._mean_gram(layer, seen[layer])
                 for layer in self._style_layers
+                if layer in seen
             },
             losses.total_variation(image),
         )
@@ -184,65 +198,102 @@ class Objective(tf.Module):
 
     def _evaluate(self, image, targets, numbers):
         """The costs of an image and the gradient of their total."""
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(image)
-            seen = self._network(image)
-        with tf.GradientTape(watch_accessed_variables=False) as last:
-            last.watch([image, seen])
-            means = self._means(image, seen, targets.content)
-            costs = self._costs(means, targets, numbers)
-        direct, slopes = last.gradient(costs.total, (image, seen))
-        return costs, direct + self._pull(tape, seen, image, slopes)
+
+        def means_of(image, seen):
+            return self._means(image, seen, targets.content)
+
+        seen = self._network(image)
+        means = means_of(image, seen)
+        costs = self._costs(means, targets, numbers)
+        with tf.control_dependencies([costs.total]):
+            outer = _gradients(costs.total, means)
+            pulled = self._pull(image, seen, means_of, outer)
+        with tf.control_dependencies([pulled]):
+            return costs, pulled + _direct(image, means_of, outer)
 
     def _evaluate_tiled(self, image, targets, numbers):
         """The same in two passes: all means first, then all gradients."""
         if _fits(image, self._tile):
             return self._evaluate(image, targets, numbers)
         means = self._means_tiled(image, targets.content)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(means)
-            costs = self._costs(means, targets, numbers)
-        outer = tape.gradient(costs.total, means)
+        costs = self._costs(means, targets, numbers)
+        outer = _gradients(costs.total, means)
         size = tf.shape(image)[1:3]
 
         def add(tile, total):
+            def means_of(part, seen):
+                return self._tile_means(part, seen, tile, size, targets.content)
+
             part = tiles.seen(image, tile)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(part)
-                seen = self._network(part)
-            with tf.GradientTape(watch_accessed_variables=False) as last:
-                last.watch([part, seen])
-                means = self._tile_means(
-                    part, seen, tile, size, targets.content
-                )
-            direct, slopes = last.gradient(means, (part, seen), outer)
+            direct = _direct(part, means_of, outer)
             # One after the other: see the note on sums in `tiles.over`.
             total = tiles.add(total, tile, direct)
-            pulled = self._pull(tape, seen, part, slopes)
+            pulled = self._pull(part, self._network(part), means_of, outer)
             return tiles.add(total, tile, pulled)
 
         return costs, self._over_tiles(image, add, tf.zeros_like(image))
 
-    def _pull(self, tape, seen, image, slopes) -> tf.Tensor:
-        """The gradient at the image, given those at the features.
+    def _pull(self, image, seen, means_of, outer) -> tf.Tensor:
+        """The gradient at the image, by way of the features.
 
-        Half precision holds 6e-8 to 65504: there the slopes go back through
-        the network scaled to a largest of 16.
+        From the deepest layer to the image: what the costs say of a layer is
+        computed when the way back has come there, for it takes memory.
+
+        Half precision holds 6e-8 to 65504: there the slopes are computed
+        first, and go back scaled to a largest of 16.
         """
-        if not self._float16:
-            return tape.gradient(seen, image, slopes)
-        largest = tf.reduce_max(
-            [tf.reduce_max(tf.abs(slope)) for slope in slopes.values()]
-        )
-        scale = tf.where(largest > 0, 16.0 / largest, 1.0)
-        scaled = {layer: scale * slope for layer, slope in slopes.items()}
-        return tape.gradient(seen, image, scaled) / scale
+
+        def slope(layer):
+            means = means_of(image, {layer: seen[layer]})
+            both = (means.content, outer.content), (means.style, outer.style)
+            costing = [mean[layer] for mean, _ in both if layer in mean]
+            given = [above[layer] for _, above in both if layer in above]
+            return tf.gradients(costing, seen[layer], given)[0]
+
+        own, scale = slope, tf.constant(1.0)
+        if self._float16:
+            slopes = {layer: slope(layer) for layer in self._layers}
+            largest = tf.reduce_max(
+                [tf.reduce_max(tf.abs(each)) for each in slopes.values()]
+            )
+            scale = tf.where(largest > 0, 16.0 / largest, 1.0)
+            own = {k: scale * each for k, each in slopes.items()}.get
+        stations: list[tf.Tensor] = []  # where the way back has come,
+        arrived: list[tf.Tensor] = []  # and the gradients there
+        for layer in reversed(self._layers):
+            here, back = seen[layer], None
+            if stations:
+                back = tf.gradients(stations, here, arrived)[0]
+            if back is None:  # deeper features do not come of these
+                stations, arrived = [*stations, here], [*arrived, own(layer)]
+                continue
+            with tf.control_dependencies([back]):
+                stations, arrived = [here], [back + own(layer)]
+        return tf.gradients(stations, image, arrived)[0] / scale
 
     def _over_tiles(self, image, body, start):
-        layers = [*self._content_layers, *self._style_layers]
         size = tf.shape(image)[1:3]
-        split = tiles.split(size, self._tile, tiles.halo(layers))
+        split = tiles.split(size, self._tile, tiles.halo(self._layers))
         return tiles.over(split, body, start, self._devices)
+
+    def _projected(self, layer, seen) -> tf.Tensor:
+        if layer not in self._projections:
+            return seen
+        return tf.cast(seen, tf.float32) @ self._projections[layer]
+
+    def _mean_gram(self, layer, seen) -> tf.Tensor:
+        """Of the projected features; P' G P, so that few are projected."""
+        gram = losses.mean_gram(seen)
+        if layer not in self._projections:
+            return gram
+        matrix = self._projections[layer]
+        return tf.einsum("ak,nab,bl->nkl", matrix, gram, matrix)
+
+    def _features(self, image) -> dict[str, tf.Tensor]:
+        return {
+            layer: self._projected(layer, seen)
+            for layer, seen in self._network(image).items()
+        }
 
     def _tile_means(self, part, seen, tile, size, content) -> Means:
         """What a tile adds to the means of the whole image of `size`."""
@@ -257,13 +308,16 @@ class Objective(tf.Module):
             {
                 layer: share[layer]
                 * losses.content_cost(
-                    tiles.positions(content[layer], tile, layer), own[layer]
+                    tiles.positions(content[layer], tile, layer),
+                    self._projected(layer, own[layer]),
                 )
                 for layer in content
+                if layer in seen
             },
             {
-                layer: share[layer] * losses.mean_gram(own[layer])
+                layer: share[layer] * self._mean_gram(layer, own[layer])
                 for layer in self._style_layers
+                if layer in seen
             },
             tf.reduce_sum(tf.stack(variations)),
         )
@@ -277,39 +331,31 @@ class Objective(tf.Module):
             means = self._tile_means(part, seen, tile, size, content)
             return tf.nest.map_structure(tf.add, total, means)
 
-        few = self._few_features()
+        few = self._network(_few())
         zeros = Means(
             {layer: tf.zeros([]) for layer in content},
             {
-                layer: tf.zeros_like(losses.gram_matrix(few[layer]))
+                layer: tf.zeros_like(self._mean_gram(layer, few[layer]))
                 for layer in self._style_layers
             },
             tf.zeros([]),
         )
         return self._over_tiles(image, add, zeros)
 
-    def _style_grams(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _grams(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The style layers' mean Gram matrices."""
         if self._tile and not _fits(style, self._tile):
-            return self._grams_tiled(style)
-        seen = self.features(style)
-        return {
-            layer: losses.mean_gram(seen[layer]) for layer in self._style_layers
-        }
+            return self._means_tiled(style, {}).style
+        return self._means(style, self._network(style), {}).style
 
-    def _content_features(self, content: tf.Tensor) -> dict[str, tf.Tensor]:
-        if self._tile and not _fits(content, self._tile):
-            return self._features_tiled(content)
-        seen = self.features(content)
-        return {layer: seen[layer] for layer in self._content_layers}
-
-    def _grams_in_tiles(self, style):
-        return self._means_tiled(style, {}).style
-
-    def _features_in_tiles(self, image):
-        """Content layers' features of a whole image, kept in memory."""
+    def _kept(self, content: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The content layers' features, of the whole image."""
+        if not self._tile or _fits(content, self._tile):
+            seen = self._features(content)
+            return {layer: seen[layer] for layer in self._content_layers}
 
         def add(tile, total):
-            seen = self._network(tiles.seen(image, tile))
+            seen = self._features(tiles.seen(content, tile))
             return {
                 layer: tiles.put(
                     whole,
@@ -319,20 +365,32 @@ class Objective(tf.Module):
                 for layer, whole in total.items()
             }
 
-        size, few = tf.shape(image)[1:3], self._few_features()
+        size, few = tf.shape(content)[1:3], self._features(_few())
         zeros = {}
         for layer in self._content_layers:
             sides = size // tiles.stride(layer)
             shape = tf.concat([[1], sides, few[layer].shape[-1:]], 0)
             zeros[layer] = tf.zeros(shape, few[layer].dtype)
-        return self._over_tiles(image, add, zeros)
+        return self._over_tiles(content, add, zeros)
 
-    def _few_features(self) -> dict[str, tf.Tensor]:
-        """Of the smallest image: how many channels there are, of what type."""
-        return self._network(tf.zeros([1, tiles.GRID, tiles.GRID, 3]))
+
+def _few() -> tf.Tensor:
+    """The smallest image: tells how many channels there are, of what type."""
+    return tf.zeros([1, tiles.GRID, tiles.GRID, 3])
 
 
 def _fits(image: tf.Tensor, tile: int) -> bool:
     """Whether the image is known to be no larger than a tile."""
     sides = image.shape[1:3]
     return sides.is_fully_defined() and max(sides) <= tile
+
+
+def _gradients(total: tf.Tensor, means: Means) -> Means:
+    """D total / d means."""
+    flat = tf.nest.flatten(means)
+    return tf.nest.pack_sequence_as(means, tf.gradients(total, flat))
+
+
+def _direct(image, means_of, outer: Means) -> tf.Tensor:
+    """The part of the gradient that does not go through the network."""
+    return tf.gradients(means_of(image, {}).tv, image, outer.tv)[0]

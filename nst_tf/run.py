@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_tf import devices, images, record, transfer
+from nst_tf import devices, images, record, transfer, vgg
 from nst_tf import weights as weights_
 from nst_tf.inputs import Inputs, prepare
 from nst_tf.options import Options
@@ -323,13 +323,15 @@ def _cached_engine(
     )
     if weights.warning:
         warnings.warn(weights.warning, UserWarning, stacklevel=2)
-    network = weights_.network(
-        weights, layers, options.pooling, options.precision
+    network = vgg.features_model(
+        weights.kernels, layers, options.pooling, options.precision
     )
     tile = 0 if options.tile == "off" else int(options.tile)
     workers = devices.workers() if tile else [""]
     jit = options.jit == "on" or (options.jit == "auto" and devices.is_gpu())
-    built = transfer.build(network, options, jit, tile, workers)
+    built = transfer.build(
+        network, options, jit, tile, workers, weights.projections
+    )
     return built, weights._replace(kernels={})  # the network has them
 
 

@@ -6,7 +6,7 @@ the SavedModel.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -206,6 +206,7 @@ def build(
     jit: bool,
     tile: int = 0,
     devices: Sequence[str] = ("",),
+    projections: Mapping[str, Any] | None = None,
 ) -> Transfer:
     """The transfer that the options ask for, on a network of their layers."""
     arguments = dict(options.optimizer_arguments())
@@ -221,6 +222,7 @@ def build(
         tile,
         devices,
         float16=options.precision == "mixed_float16",
+        projections=projections,
     )
     by_rate = method if takes_rate else lambda rate: method()
     return Transfer(objective, by_rate, options.margin, range_weight)

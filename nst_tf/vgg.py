@@ -44,18 +44,51 @@ class Convolution(keras.layers.Conv2D):
     it takes a CPU half the time that TensorFlow's own gradient takes
     (docs/performance.md). The turned kernel is a weight, the layer's third:
     to turn it in every step takes longer than small pictures can spare.
+
+    Args:
+      kept: whether others keep the features until the way back, too.
+      **arguments: of `keras.layers.Conv2D`.
     """
+
+    def __init__(self, *arguments, kept: bool = False, **keywords):
+        super().__init__(*arguments, **keywords)
+        self.kept = kept
 
     def build(self, input_shape):
         """Makes room for the weights of `[n, h, w, c]`."""
         super().build(input_shape)
         shape = (*self.kernel_size, self.filters, input_shape[-1])
-        self.turned = self.add_weight(shape=shape, name=TURNED)
+        self.turned = self.add_weight(
+            shape=shape, initializer="zeros", name=TURNED
+        )
 
     def call(self, inputs):
         """Features `[n, h, w, filters]` of `[n, h, w, c]`."""
         weights = self.kernel, self.bias, self.turned
-        return _convolved(inputs, *map(tf.convert_to_tensor, weights))
+        return self._convolved(inputs, *map(tf.convert_to_tensor, weights))
+
+    def _convolved(self, image, kernel, bias, back):
+        @tf.custom_gradient
+        def convolved(image):
+            seen = tf.nn.conv2d(image, kernel, 1, "SAME")
+            seen = tf.nn.relu(tf.nn.bias_add(seen, bias))
+            mask = None
+            if not self.kept:
+                # One byte a feature is what is kept until the way back; now,
+                # so that all the rest is free before the next layer's turn.
+                mask = seen > 0
+                with tf.control_dependencies([mask]):
+                    seen = tf.identity(seen)
+
+            def gradient(slope):
+                with tf.control_dependencies([slope]):  # no sooner
+                    on = seen > 0 if self.kept else mask
+                slope = tf.where(on, slope, tf.zeros([], slope.dtype))
+                return tf.nn.conv2d(slope, back, 1, "SAME")
+
+            return seen, gradient
+
+        return convolved(image)
 
 
 def turned(kernel):
@@ -63,25 +96,11 @@ def turned(kernel):
     return keras.ops.transpose(keras.ops.flip(kernel, (0, 1)), (0, 1, 3, 2))
 
 
-@tf.custom_gradient
-def _convolved(image, kernel, bias, back):
-    seen = tf.nn.conv2d(image, kernel, 1, "SAME")
-    seen = tf.nn.relu(tf.nn.bias_add(seen, bias))
-    on = seen > 0  # one byte a feature: what is kept until the way back
-
-    def gradient(slope):
-        slope = tf.where(on, slope, tf.zeros([], slope.dtype))
-        return tf.nn.conv2d(slope, back, 1, "SAME"), None, None, None
-
-    return seen, gradient
-
-
 def features_model(
     kernels: Kernels,
     layers: Iterable[str],
     pooling: str = "max",
     precision: str = "float32",
-    projections: Mapping[str, np.ndarray] | None = None,
 ) -> keras.Model:
     """Builds the network from image to the features asked for.
 
@@ -92,17 +111,13 @@ def features_model(
       pooling: `"max"`, as trained, or `"avg"`, as Gatys et al. prefer.
       precision: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`: what
         the convolutions compute in.
-      projections: `{layer: [c, c']}`, a linear map of a layer's features on
-        their way out.
 
     Returns:
       A model from `[n, h, w, 3]` RGB in [0, 1] to `{layer: [n, h', w', c]}`,
-      features after the ReLU; bfloat16 if `precision` says so and there is no
-      projection, float32 otherwise. Nothing deeper than asked for is
-      computed.
+      features after the ReLU; bfloat16 if `precision` says so, float32
+      otherwise. Nothing deeper than asked for is computed.
     """
     wanted = {layer_name(layer) for layer in layers}
-    projections = projections or {}
     depth = max(LAYERS.index(layer) for layer in wanted)
     dtype = keras.dtype_policies.get(precision).compute_dtype
     # Scaled, features stay far from the largest float16, 65504; a network of
@@ -122,29 +137,22 @@ def features_model(
             3,
             padding="same",
             activation="relu",
+            kernel_initializer="zeros",  # random ones take time and memory
             trainable=False,
             name=layer,
             dtype=dtype,
+            kept=layer in wanted,
         )(x)
         if layer in wanted:
             seen = x
             if scale < 1:
                 seen = keras.ops.cast(x, "float32") / scale
-            if layer in projections:
-                seen = keras.layers.Dense(
-                    projections[layer].shape[1],
-                    use_bias=False,
-                    name=f"{layer}_projection",
-                )(seen)
             outputs[layer] = seen
     model = keras.Model(image, outputs, name="vgg19", trainable=False)
     for layer in LAYERS[: depth + 1]:
         kernel, bias = kernels[layer]
         weights = [kernel, bias * scale, turned(kernel)]
         model.get_layer(layer).set_weights(weights)
-    for layer in wanted & projections.keys():
-        projection = model.get_layer(f"{layer}_projection")
-        projection.set_weights([projections[layer]])
     return model
 
 

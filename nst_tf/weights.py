@@ -3,6 +3,7 @@
 The only module that downloads.
 """
 
+import gc
 import hashlib
 import os
 import tempfile
@@ -161,18 +162,6 @@ def download(
         Path(partial).unlink(missing_ok=True)
 
 
-def network(
-    weights: Weights,
-    layers: Iterable[str],
-    pooling: str = "max",
-    precision: str = "float32",
-) -> keras.Model:
-    """The model of the layers asked for, with these weights."""
-    return vgg.features_model(
-        weights.kernels, layers, pooling, precision, weights.projections
-    )
-
-
 def _slim(path: Path, layers: Iterable[str]) -> Weights:
     """A file that scripts/distill.py wrote."""
     try:
@@ -231,10 +220,13 @@ def read_kernels(path: Path) -> vgg.Kernels:
         except Exception as error:  # h5py, zipfile and Keras each have theirs
             reason = str(error).splitlines()[0][:200] if str(error) else error
             continue
-        return {
+        kernels = {
             layer: tuple(model.get_layer(layer).get_weights())
             for layer in LAYERS
         }
+        del model
+        gc.collect()  # Keras models have cycles, and this one holds 80 MB
+        return kernels
     raise ValueError(
         f"`weights` should be a file that keras.applications.VGG19 reads, "
         f'with or without the top; "{path}" is not one ({reason}). '

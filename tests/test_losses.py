@@ -297,6 +297,18 @@ def test_half_precision_gradients_of_a_gram_matrix_are_near(dtype):
     assert_close(tf.cast(found[0], tf.float32), found[1], 0.02)
 
 
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("shape", [(5, 8, 3), (2, 5, 7, 3)])
+def test_half_precision_is_summed_part_by_part(monkeypatch, shape, jit):
+    """In more parts than one, the last of them shorter, or none left."""
+    monkeypatch.setattr(losses, "PART", 3 * 10)
+    half = tf.cast(features(*shape), tf.bfloat16)
+    gram = tf.function(losses.gram_matrix, jit_compile=jit)(half)
+    whole = losses.gram_matrix(tf.cast(half, tf.float32))
+    assert gram.dtype == tf.float32
+    assert_close(gram, whole, 1e-6)
+
+
 @pytest.mark.parametrize("dtype", HALVES)
 def test_half_precision_masks_and_features_mix(dtype):
     image, mask = features(3, 4, 5), features(3, 4, seed=1)

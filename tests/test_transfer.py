@@ -89,6 +89,58 @@ def test_the_merged_styles_have_the_gradient_of_each_on_its_own(pictures, adam):
     np.testing.assert_allclose(merged, apart, rtol=1e-4, atol=atol)
 
 
+def test_the_gradient_is_that_of_the_costs(pictures, adam):
+    content, styles, blend, _ = start(pictures)
+    image = tf.constant(pictures[0][None, ::-1])
+    targets = adam.objective.targets(content, styles, blend)
+    costs, gradient = adam.objective.evaluate(image, targets, NUMBERS)
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        expected = adam.objective.costs(image, targets, NUMBERS)
+    assert_near(costs.total, expected.total)
+    assert_near(gradient, tape.gradient(expected.total, image))
+
+
+@pytest.mark.parametrize("tile", [0, 32])
+def test_projections_are_of_what_the_network_gives(
+    tiny_kernels, pictures, tile
+):
+    """As if the network had them in it, costs and gradient."""
+    generator = np.random.default_rng(0)
+    matrices = {
+        name: generator.normal(size=(8, width)).astype("float32")
+        for name, width in (("block3_conv1", 5), ("block4_conv2", 8))
+    }
+    layers = [layer for layer, _ in CONTENT_LAYERS + STYLE_LAYERS]
+    network = vgg.features_model(tiny_kernels, layers)
+
+    def mapped(image):
+        return {
+            layer: seen @ matrices[layer] if layer in matrices else seen
+            for layer, seen in network(image).items()
+        }
+
+    content, styles, blend, _ = start(pictures)
+    image = tf.constant(pictures[0][None, ::-1])
+    found = []
+    for one, own in ((network, matrices), (mapped, {})):
+        objective = Objective(
+            one, CONTENT_LAYERS, STYLE_LAYERS, tile=tile, projections=own
+        )
+        targets = objective.targets(content, styles, blend)
+        found.append(objective.evaluate(image, targets, NUMBERS))
+    (costs, gradient), (expected_costs, expected_gradient) = found
+    assert_near(costs.content, expected_costs.content)
+    assert_near(costs.style, expected_costs.style)
+    assert_near(gradient, expected_gradient)
+
+
+def assert_near(found, expected):
+    """Within 1e-5 of the length."""
+    error = np.linalg.norm(np.subtract(found, expected))
+    assert error < 1e-5 * np.linalg.norm(expected)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("scales", [1, 2])
 def test_however_it_is_cut_the_picture_is_the_same(

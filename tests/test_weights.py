@@ -115,7 +115,8 @@ def save_as_keras_2(model, path):
 
 def test_the_kernels_of_a_file_become_the_network(file):
     path, model = file
-    network = weights.network(weights.load(str(path)), ["conv2_1"], "avg")
+    kernels = weights.load(str(path)).kernels
+    network = vgg.features_model(kernels, ["conv2_1"], "avg")
     for layer in LAYERS[:3]:
         expected = model.get_layer(layer).get_weights()
         expected.append(expected[0][::-1, ::-1].swapaxes(2, 3))
@@ -447,7 +448,7 @@ def test_the_embedded_network_paints(pictures):
     loaded = weights.load("auto", network="vgg19_slim", layers=layers)
     assert (loaded.name, loaded.warning) == ("embedded", "")
     assert loaded.sha256 == sha256(weights.SLIM)
-    network = weights.network(loaded, layers, "avg")
+    network = vgg.features_model(loaded.kernels, layers, "avg")
     for features in network(pictures[0][None]).values():
         assert np.isfinite(features).all() and np.std(features) > 0
 
