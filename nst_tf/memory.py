@@ -12,10 +12,10 @@ from nst_tf import devices, tiles
 from nst_tf.options import OPTIMIZERS, Options
 
 # Bytes that TensorFlow, the network and its kernels in use take.
-BASE = {"vgg19": 0.75e9, "vgg19_slim": 0.65e9}
+BASE = {"vgg19": 0.8e9, "vgg19_slim": 0.7e9}
 # Bytes for each pixel that the network sees at once, forward and back: in
 # float32 (and float16, which hands out float32) and in bfloat16.
-SEEN = {"vgg19": (1350, 850), "vgg19_slim": (450, 400)}
+SEEN = {"vgg19": (1050, 650), "vgg19_slim": (400, 250)}
 TILED = 1.4  # times that in tiles: of several sizes, they leave gaps
 SEEN_XLA = 5000  # without tiles, on the CPU
 IMAGE = 12  # bytes: three float32

@@ -78,8 +78,8 @@ def test_at_a_fixed_tile_only_the_picture_itself_grows():
 @pytest.mark.parametrize(
     ("options", "tile", "gigabytes", "hint"),
     [
-        ({"tile": "off"}, 0, 20, "--tile=1536"),
-        ({"tile": 2048}, 2048, 14, "--tile=1024"),
+        ({"tile": "off"}, 0, 18, "--tile=1536"),
+        ({"tile": 2048}, 2048, 13, "--tile=1024"),
         ({}, 128, 8, "--history=3"),
         ({}, 128, 5.7, "--optimizer=adam"),
         ({"optimizer": "adam"}, 128, 2, "--max_size="),
