@@ -13,9 +13,12 @@ from nst_tf.options import OPTIMIZERS, Options
 
 # Bytes that TensorFlow, the network and its kernels in use take.
 BASE = {"vgg19": 0.8e9, "vgg19_slim": 0.7e9}
-# Bytes for each pixel that the network sees at once, forward and back: in
-# float32 (and float16, which hands out float32) and in bfloat16.
-SEEN = {"vgg19": (1050, 650), "vgg19_slim": (400, 250)}
+# Bytes for each pixel that the network sees at once, forward and back; float16
+# hands its features out in float32.
+SEEN = {
+    "vgg19": {"float32": 1050, "mixed_bfloat16": 650, "mixed_float16": 1700},
+    "vgg19_slim": {"float32": 400, "mixed_bfloat16": 250, "mixed_float16": 600},
+}
 TILED = 1.4  # times that in tiles: of several sizes, they leave gaps
 SEEN_XLA = 5000  # without tiles, on the CPU
 IMAGE = 12  # bytes: three float32
@@ -38,8 +41,8 @@ def peak(size: tuple[int, int], options: Options, tile: int) -> float:
     if slots is None:
         slots = 2 * int(options.optimizer_arguments()["history"]) + 3
     picture = pixels * IMAGE * (PICTURES + slots)
-    half = devices.precision(options.precision) == "mixed_bfloat16"
-    at_once, each = pixels, float(SEEN[options.network][half])
+    precision = devices.precision(options.precision)
+    at_once, each = pixels, float(SEEN[options.network][precision])
     if tile:
         each *= TILED
         halo = tiles.halo(options.layer_names())

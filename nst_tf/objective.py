@@ -51,8 +51,9 @@ class Objective(tf.Module):
 
     Args:
       network: model from `[n, h, w, 3]` to `{layer: features}`, with all
-        layers that the next two arguments name. Of a layer whose features
-        go on to the next as they are the gradient takes least memory.
+        layers that the next two arguments name. A chain: deeper features
+        come of shallower ones and of nothing else of the image. Where they
+        come of the very features given, the gradient takes least memory.
       content_layers: `((name, weight), ...)`; empty: no content.
       style_layers: `((name, weight), ...)`; empty: no style.
       jit: whether XLA compiles `evaluate`; tiles it does not.
@@ -386,7 +387,7 @@ def _fits(image: tf.Tensor, tile: int) -> bool:
 
 
 def _gradients(total: tf.Tensor, means: Means) -> Means:
-    """D total / d means."""
+    """How the total changes with each of the means."""
     flat = tf.nest.flatten(means)
     return tf.nest.pack_sequence_as(means, tf.gradients(total, flat))
 

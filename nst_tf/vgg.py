@@ -47,11 +47,11 @@ class Convolution(keras.layers.Conv2D):
 
     Args:
       kept: whether others keep the features until the way back, too.
-      **arguments: of `keras.layers.Conv2D`.
+      **others: of `keras.layers.Conv2D`.
     """
 
-    def __init__(self, *arguments, kept: bool = False, **keywords):
-        super().__init__(*arguments, **keywords)
+    def __init__(self, *arguments, kept: bool = False, **others):
+        super().__init__(*arguments, **others)
         self.kept = kept
 
     def build(self, input_shape):
@@ -65,9 +65,8 @@ class Convolution(keras.layers.Conv2D):
     def call(self, inputs):
         """Features `[n, h, w, filters]` of `[n, h, w, c]`."""
         weights = self.kernel, self.bias, self.turned
-        return self._convolved(inputs, *map(tf.convert_to_tensor, weights))
+        kernel, bias, back = map(tf.convert_to_tensor, weights)
 
-    def _convolved(self, image, kernel, bias, back):
         @tf.custom_gradient
         def convolved(image):
             seen = tf.nn.conv2d(image, kernel, 1, "SAME")
@@ -88,7 +87,7 @@ class Convolution(keras.layers.Conv2D):
 
             return seen, gradient
 
-        return convolved(image)
+        return convolved(inputs)
 
 
 def turned(kernel):
