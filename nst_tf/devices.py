@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+BFLOAT16 = "avx512_bf16", "amx_bf16"  # what multiplies it, as Linux has it
 RESERVED = 1 << 29  # bytes of addresses that threads and allocators set aside
 
 
@@ -73,12 +74,45 @@ def precision(asked: str = "auto") -> str:
         details = tf.config.experimental.get_device_details(gpu)
         fast = details.get("compute_capability", (0, 0)) >= (8, 0)
     else:
-        try:
-            flags = Path("/proc/cpuinfo").read_text().split()
-        except OSError:
-            flags = []
-        fast = bool({"avx512_bf16", "amx_bf16"} & set(flags))
+        fast = _processor_has(*BFLOAT16)
     return "mixed_bfloat16" if fast else "float32"
+
+
+def transposed(asked: str = "auto") -> tuple[bool, bool]:
+    """How convolutions and their gradients are fastest in a precision here.
+
+    Whether the one, and whether the other, should be computed as the gradient
+    of the opposite convolution. oneDNN lays a kernel out anew for a gradient;
+    for a convolution in float32 it takes it as it comes, at down to half the
+    speed (docs/performance.md). TensorFlow's own code is at its best with
+    convolutions, and so may GPUs be.
+    """
+    if is_gpu() or not _uses_onednn():
+        return False, False
+    kind = precision(asked)
+    if kind == "float32":
+        return True, True
+    return False, kind == "mixed_bfloat16" and _processor_has(*BFLOAT16)
+
+
+def _uses_onednn() -> bool:
+    """Whether TensorFlow computes with oneDNN: its rule on x86 Linux.
+
+    Source: `DefaultOneDnnPolicy` in tensorflow/core/util/port.cc.
+    """
+    asked = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower()
+    if asked in ("0", "false", "1", "true"):
+        return asked in ("1", "true")
+    return _processor_has("avx512_vnni", "avx_vnni", *BFLOAT16)
+
+
+def _processor_has(*features: str) -> bool:
+    """Whether it has any of them; False where the system does not tell."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False
+    return bool(set(features) & set(flags))
 
 
 def workers() -> list[str]:

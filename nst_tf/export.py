@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nst_tf import graph, record, transfer, vgg
+from nst_tf import devices, graph, record, transfer, vgg
 from nst_tf import weights as weights_
 from nst_tf.options import SMALLEST, Options
 
@@ -56,7 +56,11 @@ def save(
     if precision == "auto":  # it may be run anywhere
         precision = "float32"
     network = vgg.features_model(
-        weights.kernels, layers, options.pooling, precision
+        weights.kernels,
+        layers,
+        options.pooling,
+        precision,
+        devices.transposed(precision),
     )
     module = tf.Module(name="nst_tf")
     module.kernels = _stored(network, plan.weights_dtype)

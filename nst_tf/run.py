@@ -324,7 +324,11 @@ def _cached_engine(
     if weights.warning:
         warnings.warn(weights.warning, UserWarning, stacklevel=2)
     network = vgg.features_model(
-        weights.kernels, layers, options.pooling, options.precision
+        weights.kernels,
+        layers,
+        options.pooling,
+        options.precision,
+        devices.transposed(options.precision),
     )
     tile = 0 if options.tile == "off" else int(options.tile)
     workers = devices.workers() if tile else [""]

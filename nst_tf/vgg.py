@@ -40,36 +40,53 @@ def preprocess(image):
 class Convolution(keras.layers.Conv2D):
     """3 x 3, zeros around, then ReLU; only the image gets a gradient.
 
-    That gradient is a convolution too, by the turned kernel. Computed as one
-    it takes a CPU half the time that TensorFlow's own gradient takes
-    (docs/performance.md). The turned kernel is a weight, the layer's third:
-    to turn it in every step takes longer than small pictures can spare.
+    That gradient is a convolution too, by the turned kernel, and the
+    convolution is the gradient of that one: TensorFlow has two operations
+    for either. Which one is faster depends on the machine, by as much as 2
+    (`devices.transposed`, docs/performance.md). A turned kernel is a weight,
+    the layer's third: to turn it in every step takes longer than small
+    pictures can spare.
 
     Args:
       kept: whether others keep the features until the way back, too.
+      transposed: whether the convolution, and whether its gradient, is
+        computed as the gradient of the opposite one.
       **others: of `keras.layers.Conv2D`.
     """
 
-    def __init__(self, *arguments, kept: bool = False, **others):
+    def __init__(
+        self,
+        *arguments,
+        kept: bool = False,
+        transposed: tuple[bool, bool] = (False, False),
+        **others,
+    ):
         super().__init__(*arguments, **others)
         self.kept = kept
+        self.transposed = transposed
+        self.turned = None
 
     def build(self, input_shape):
         """Makes room for the weights of `[n, h, w, c]`."""
         super().build(input_shape)
-        shape = (*self.kernel_size, self.filters, input_shape[-1])
-        self.turned = self.add_weight(
-            shape=shape, initializer="zeros", name=TURNED
-        )
+        if self.transposed != (False, True):  # all else needs it
+            shape = (*self.kernel_size, self.filters, input_shape[-1])
+            self.turned = self.add_weight(
+                shape=shape, initializer="zeros", name=TURNED
+            )
 
     def call(self, inputs):
         """Features `[n, h, w, filters]` of `[n, h, w, c]`."""
         weights = self.kernel, self.bias, self.turned
-        kernel, bias, back = map(tf.convert_to_tensor, weights)
+        kernel, bias, back = (
+            None if weight is None else tf.convert_to_tensor(weight)
+            for weight in weights
+        )
+        ahead, behind = self.transposed
 
         @tf.custom_gradient
         def convolved(image):
-            seen = tf.nn.conv2d(image, kernel, 1, "SAME")
+            seen = _convolved(image, kernel, back, ahead)
             seen = tf.nn.relu(tf.nn.bias_add(seen, bias))
             mask = None
             if not self.kept:
@@ -83,11 +100,19 @@ class Convolution(keras.layers.Conv2D):
                 with tf.control_dependencies([slope]):  # no sooner
                     on = seen > 0 if self.kept else mask
                 slope = tf.where(on, slope, tf.zeros([], slope.dtype))
-                return tf.nn.conv2d(slope, back, 1, "SAME")
+                return _convolved(slope, back, kernel, behind)
 
             return seen, gradient
 
         return convolved(inputs)
+
+
+def _convolved(images, kernel, opposite, transposed: bool) -> tf.Tensor:
+    """A convolution, or the gradient of the one by the kernel turned."""
+    if not transposed:
+        return tf.nn.conv2d(images, kernel, 1, "SAME")
+    shape = tf.concat([tf.shape(images)[:3], [opposite.shape[2]]], 0)
+    return tf.nn.conv2d_transpose(images, opposite, shape, 1, "SAME")
 
 
 def turned(kernel):
@@ -100,6 +125,7 @@ def features_model(
     layers: Iterable[str],
     pooling: str = "max",
     precision: str = "float32",
+    transposed: tuple[bool, bool] = (False, False),
 ) -> keras.Model:
     """Builds the network from image to the features asked for.
 
@@ -110,6 +136,7 @@ def features_model(
       pooling: `"max"`, as trained, or `"avg"`, as Gatys et al. prefer.
       precision: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`: what
         the convolutions compute in.
+      transposed: how they compute, see `Convolution`; to the same result.
 
     Returns:
       A model from `[n, h, w, 3]` RGB in [0, 1] to `{layer: [n, h', w', c]}`,
@@ -141,6 +168,7 @@ def features_model(
             name=layer,
             dtype=dtype,
             kept=layer in wanted,
+            transposed=transposed,
         )(x)
         if layer in wanted:
             seen = x
@@ -149,9 +177,9 @@ def features_model(
             outputs[layer] = seen
     model = keras.Model(image, outputs, name="vgg19", trainable=False)
     for layer in LAYERS[: depth + 1]:
-        kernel, bias = kernels[layer]
-        weights = [kernel, bias * scale, turned(kernel)]
-        model.get_layer(layer).set_weights(weights)
+        (kernel, bias), built = kernels[layer], model.get_layer(layer)
+        back = [] if built.turned is None else [turned(kernel)]
+        built.set_weights([kernel, bias * scale, *back])
     return model
 
 

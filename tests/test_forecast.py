@@ -1,6 +1,8 @@
 """What is told before a run: sizes, tiles, memory, time."""
 
+import platform
 import re
+import sys
 
 import pytest
 import tensorflow as tf
@@ -78,28 +80,70 @@ def test_plan_refuses_what_cannot_be(
     assert not told.out
 
 
+@pytest.fixture
+def processor(monkeypatch):
+    """Sets what Linux tells of the processor; None: nothing."""
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("a GPU decides here")
+
+    def has(flags):
+        def read(path, *_, **__):
+            if flags is None:
+                raise FileNotFoundError(path)
+            return f"flags : fpu {flags}"
+
+        monkeypatch.setattr(devices.Path, "read_text", read)
+
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    return has
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        ("flags : fpu avx512_bf16", "mixed_bfloat16"),
-        ("flags : fpu amx_bf16", "mixed_bfloat16"),
-        ("flags : fpu avx512f", "float32"),
+        ("avx512_bf16", "mixed_bfloat16"),
+        ("amx_bf16", "mixed_bfloat16"),
+        ("avx512f", "float32"),
         (None, "float32"),
     ],
 )
-def test_precision_is_what_the_processor_multiplies(
-    monkeypatch, flags, expected
-):
-    def read(path, *_, **__):
-        if flags is None:
-            raise FileNotFoundError(path)
-        return flags
-
-    if tf.config.list_physical_devices("GPU"):
-        pytest.skip("a GPU decides here")
-    monkeypatch.setattr(devices.Path, "read_text", read)
+def test_precision_is_what_the_processor_multiplies(processor, flags, expected):
+    processor(flags)
     assert devices.precision("auto") == expected
     assert devices.precision("mixed_float16") == "mixed_float16"
+
+
+@pytest.mark.parametrize(
+    ("flags", "whole", "half"),
+    [
+        ("avx2 avx512f", (False, False), (False, False)),  # no oneDNN
+        ("avx2 avx_vnni", (True, True), (False, False)),
+        ("avx512f avx512_vnni avx512_bf16", (True, True), (False, True)),
+        (None, (False, False), (False, False)),
+    ],
+)
+def test_convolutions_are_computed_as_the_processor_likes_it(
+    processor, monkeypatch, flags, whole, half
+):
+    processor(flags)
+    for precision, expected in (
+        ("float32", whole),
+        ("mixed_bfloat16", half),
+        ("mixed_float16", (False, False)),
+        ("auto", half if half[1] else whole),
+    ):
+        assert devices.transposed(precision) == expected, precision
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert devices.transposed("float32") == (False, False)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    assert devices.transposed("float32") == (True, True)
+
+
+def test_the_rule_for_onednn_is_tensorflows():
+    port = pytest.importorskip("tensorflow.python.util._pywrap_util_port")
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        pytest.skip("the rule is that of x86 Linux")
+    assert devices._uses_onednn() == port.IsMklEnabled()
 
 
 def test_a_long_run_tells_its_time_first_a_short_one_when_it_knows(

@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -156,6 +158,43 @@ def test_nothing_is_trainable(tiny_kernels):
     names = [variable.name for variable in network.variables]
     assert names == ["kernel", "bias", "turned"] * 4
     assert len(network.non_trainable_variables) == len(names)
+
+
+WAYS = list(itertools.product([False, True], repeat=2))
+
+
+@pytest.mark.parametrize("ways", WAYS)
+@pytest.mark.parametrize("size", [(16, 16), (17, 31)])
+def test_a_convolution_and_its_gradient_have_two_ways(
+    tiny_kernels, pictures, ways, size
+):
+    image = tf.constant(pictures[0][None, : size[0], : size[1]])
+
+    def seen_and_gradient(transposed):
+        network = vgg.features_model(
+            tiny_kernels, LAYERS, transposed=transposed
+        )
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            seen = network(image)
+            total = tf.add_n([tf.reduce_sum(seen[k] ** 2) for k in seen])
+        return seen, tape.gradient(total, image)
+
+    expected = seen_and_gradient((False, False))
+    for one, other in zip(
+        tf.nest.flatten(seen_and_gradient(ways)),
+        tf.nest.flatten(expected),
+        strict=True,
+    ):
+        scale = float(tf.reduce_max(tf.abs(other)))
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * scale)
+
+
+def test_kernels_are_turned_only_where_needed(tiny_kernels):
+    for ways in WAYS:
+        network = vgg.features_model(tiny_kernels, ["conv2_2"], transposed=ways)
+        turned = [v.name for v in network.variables].count(vgg.TURNED)
+        assert turned == (0 if ways == (False, True) else 4)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (16, 64), (48, 33)])
