@@ -92,14 +92,15 @@ class Convolution(keras.layers.Conv2D):
             if not self.kept:
                 # One byte a feature is what is kept until the way back; now,
                 # so that all the rest is free before the next layer's turn.
-                mask = seen > 0
+                mask = tf.cast(seen, tf.bool)
                 with tf.control_dependencies([mask]):
                     seen = tf.identity(seen)
 
             def gradient(slope):
-                with tf.control_dependencies([slope]):  # no sooner
-                    on = seen > 0 if self.kept else mask
-                slope = tf.where(on, slope, tf.zeros([], slope.dtype))
+                if self.kept:
+                    slope = tf.raw_ops.ReluGrad(gradients=slope, features=seen)
+                else:
+                    slope = tf.where(mask, slope, tf.zeros([], slope.dtype))
                 return _convolved(slope, back, kernel, behind)
 
             return seen, gradient
