@@ -78,21 +78,23 @@ def precision(asked: str = "auto") -> str:
     return "mixed_bfloat16" if fast else "float32"
 
 
-def transposed(asked: str = "auto") -> tuple[bool, bool]:
+def transposed(asked: str = "auto", tiled: bool = False) -> tuple[bool, bool]:
     """How convolutions and their gradients are fastest in a precision here.
 
     Whether the one, and whether the other, should be computed as the gradient
     of the opposite convolution. oneDNN lays a kernel out anew for a gradient;
     for a convolution in float32 it takes it as it comes, at down to half the
-    speed (docs/performance.md). TensorFlow's own code is at its best with
-    convolutions, and so may GPUs be.
+    speed (docs/performance.md). In bfloat16 it is small pictures that gain;
+    and of every shape of tile oneDNN keeps memory for the gradient.
+    TensorFlow's own code is at its best with convolutions, and so may GPUs be.
     """
     if is_gpu() or not _uses_onednn():
         return False, False
     kind = precision(asked)
     if kind == "float32":
         return True, True
-    return False, kind == "mixed_bfloat16" and _processor_has(*BFLOAT16)
+    native = kind == "mixed_bfloat16" and _processor_has(*BFLOAT16)
+    return False, native and not tiled
 
 
 def _uses_onednn() -> bool:

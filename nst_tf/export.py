@@ -55,17 +55,17 @@ def save(
     precision = options.precision
     if precision == "auto":  # it may be run anywhere
         precision = "float32"
+    tile = options.tile if isinstance(options.tile, int) else 0
     network = vgg.features_model(
         weights.kernels,
         layers,
         options.pooling,
         precision,
-        devices.transposed(precision),
+        devices.transposed(precision, tiled=tile > 0),
     )
     module = tf.Module(name="nst_tf")
     module.kernels = _stored(network, plan.weights_dtype)
     features = _stateless(network, module.kernels)
-    tile = options.tile if isinstance(options.tile, int) else 0
     engine = transfer.build(
         features,
         options,

@@ -323,14 +323,14 @@ def _cached_engine(
     )
     if weights.warning:
         warnings.warn(weights.warning, UserWarning, stacklevel=2)
+    tile = 0 if options.tile == "off" else int(options.tile)
     network = vgg.features_model(
         weights.kernels,
         layers,
         options.pooling,
         options.precision,
-        devices.transposed(options.precision),
+        devices.transposed(options.precision, tiled=tile > 0),
     )
-    tile = 0 if options.tile == "off" else int(options.tile)
     workers = devices.workers() if tile else [""]
     jit = options.jit == "on" or (options.jit == "auto" and devices.is_gpu())
     built = transfer.build(

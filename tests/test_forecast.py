@@ -133,6 +133,8 @@ def test_convolutions_are_computed_as_the_processor_likes_it(
         ("auto", half if half[1] else whole),
     ):
         assert devices.transposed(precision) == expected, precision
+    assert devices.transposed("mixed_bfloat16", tiled=True) == (False, False)
+    assert devices.transposed("float32", tiled=True) == whole
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     assert devices.transposed("float32") == (False, False)
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
