@@ -92,6 +92,7 @@ class Convolution(keras.layers.Conv2D):
             if not self.kept:
                 # One byte a feature is what is kept until the way back; now,
                 # so that all the rest is free before the next layer's turn.
+                # What is not zero is positive, after a ReLU.
                 mask = tf.cast(seen, tf.bool)
                 with tf.control_dependencies([mask]):
                     seen = tf.identity(seen)
