@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 HALF = tf.float16, tf.bfloat16
-PART = 2**22  # numbers of half precision made float32 at a time
+PART = 2**20  # numbers of half precision made float32 at a time
 
 
 def gram_matrix(
