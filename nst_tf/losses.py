@@ -88,9 +88,11 @@ def _products_in_parts(rows: tf.Tensor) -> tf.Tensor:
             gram, [*rows.shape[:-2], rows.shape[-1], rows.shape[-1]]
         )
 
+    # XLA checks the loop's body also where it is never run.
+    length = tf.minimum(each, positions)
     return tf.while_loop(
         lambda begin, _: begin < whole,
-        lambda begin, total: (begin + each, total + products(begin, each)),
+        lambda begin, total: (begin + each, total + products(begin, length)),
         (tf.constant(0), products(whole, positions - whole)),
         parallel_iterations=1,
     )[1]

@@ -299,9 +299,10 @@ def test_half_precision_gradients_of_a_gram_matrix_are_near(dtype):
 
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("shape", [(5, 8, 3), (2, 5, 7, 3)])
-def test_half_precision_is_summed_part_by_part(monkeypatch, shape, jit):
-    """In more parts than one, the last of them shorter, or none left."""
-    monkeypatch.setattr(losses, "PART", 3 * 10)
+@pytest.mark.parametrize("part", [10, 50])
+def test_half_precision_is_summed_part_by_part(monkeypatch, part, shape, jit):
+    """In more parts than one, the last one shorter or empty; or in one."""
+    monkeypatch.setattr(losses, "PART", 3 * part)
     half = tf.cast(features(*shape), tf.bfloat16)
     gram = tf.function(losses.gram_matrix, jit_compile=jit)(half)
     whole = losses.gram_matrix(tf.cast(half, tf.float32))
