@@ -23,9 +23,9 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     "adam": {
         "learning_rate": 0.02,
         "decay": 1.0,
-        "beta1": 0.99,
+        "beta1": 0.9,
         "beta2": 0.999,
-        "epsilon": 0.1,
+        "epsilon": 1e-8,
     },
     "adagrad": {
         "learning_rate": 0.1,
