@@ -225,10 +225,11 @@ def test_float64_rates_are_not_rounded(method):
     moved, _ = optimizer.update(
         image, 0.0, image * 0 + 1, optimizer.init(image)
     )
-    change = {"sgd": 0.1, "adagrad": 0.1 / 1.1000001**0.5}
-    change = change.get(method.__name__)
-    if method is optimizers.adam:  # mean 0.1, square 0.001
-        change = 0.1 * 0.001**0.5 / 0.1 * 0.1 / (0.001**0.5 + 1e-8)
+    change = {
+        "sgd": 0.1,
+        "adam": 0.1 * 0.001**0.5 / (0.001**0.5 + 1e-8),
+        "adagrad": 0.1 / 1.1000001**0.5,
+    }[method.__name__]
     np.testing.assert_allclose(0.5 - moved, [change], rtol=1e-12)
 
 
