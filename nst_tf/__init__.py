@@ -16,19 +16,37 @@ from typing import TYPE_CHECKING
 from nst_tf.options import Options
 
 if TYPE_CHECKING:
-    from nst_tf import losses
+    from nst_tf.files.record import read_recipe
+    from nst_tf.formulas import losses
     from nst_tf.run import Result, snapshots, stylize
+    from nst_tf.saved_model.export import save as export
 
 __version__ = "0.1.0"
-__all__ = ["Options", "Result", "losses", "snapshots", "stylize"]
+# Where a public name lives; a module where there is no name in it.
+_PUBLIC = {
+    "Result": ("run", "Result"),
+    "export": ("saved_model.export", "save"),
+    "losses": ("formulas.losses", ""),
+    "read_recipe": ("files.record", "read_recipe"),
+    "snapshots": ("run", "snapshots"),
+    "stylize": ("run", "stylize"),
+}
+__all__ = [
+    "Options",
+    "Result",
+    "export",
+    "losses",
+    "read_recipe",
+    "snapshots",
+    "stylize",
+]
 
 
 def __getattr__(name: str):
-    if name in ("Result", "snapshots", "stylize"):
-        value = getattr(importlib.import_module("nst_tf.run"), name)
-    elif name == "losses":
-        value = importlib.import_module("nst_tf.losses")
-    else:
+    if name not in _PUBLIC:
         raise AttributeError(f"module 'nst_tf' has no attribute '{name}'")
+    module, inside = _PUBLIC[name]
+    value = importlib.import_module(f"nst_tf.{module}")
+    value = getattr(value, inside) if inside else value
     globals()[name] = value
     return value

@@ -1,5 +1,5 @@
 """`python -m nst_tf` is `nst-tf`."""
 
-from nst_tf.cli import entry
+from nst_tf.terminal.cli import entry
 
 entry()

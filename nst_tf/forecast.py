@@ -7,7 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from nst_tf import devices, inputs, memory, run, tiles, transfer
+from nst_tf import inputs, run
+from nst_tf.engine import tiles, transfer
+from nst_tf.machine import devices, memory
 from nst_tf.options import Options
 
 SAMPLE = 256  # pixels, the side of the picture that is timed, at most

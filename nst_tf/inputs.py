@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from nst_tf import images, memory
-from nst_tf import weights as weights_
+from nst_tf.files import images
+from nst_tf.files import weights as weights_
+from nst_tf.machine import memory
 from nst_tf.options import SMALLEST, Options, steps_at
 
 

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_tf import devices, images, record, transfer, vgg
-from nst_tf import weights as weights_
+from nst_tf.engine import transfer, vgg
+from nst_tf.files import images, record
+from nst_tf.files import weights as weights_
 from nst_tf.inputs import Inputs, prepare
+from nst_tf.machine import devices
 from nst_tf.options import Options
 
 

@@ -31,8 +31,9 @@ from collections.abc import Iterable, Sequence
 from importlib import util
 from pathlib import Path
 
-from nst_tf import cli, record
+from nst_tf.files import record
 from nst_tf.options import LAYERS, OPTIMIZERS, Options
+from nst_tf.terminal import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 YARDSTICKS = ROOT / "scripts" / "yardsticks.py"
@@ -268,7 +269,7 @@ def time_to_cost(given: argparse.Namespace) -> None:
 
 def floor(given: argparse.Namespace) -> None:
     """Seconds that the convolutions take at the rate of matrix products."""
-    from nst_tf import images
+    from nst_tf.files import images
 
     options = comparable(given)
     used = options.layer_names()

@@ -34,8 +34,10 @@ from distill_networks import (
 from distill_training import DEFAULTS, Training, engine, paint, write
 from PIL import Image
 
-from nst_tf import images, losses, transfer
-from nst_tf import weights as weights_
+from nst_tf.engine import transfer
+from nst_tf.files import images
+from nst_tf.files import weights as weights_
+from nst_tf.formulas import losses
 
 STYLE, CONTENT = dict(DEFAULTS.style_layers), dict(DEFAULTS.content_layers)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from nst_tf import images
+from nst_tf.files import images
 
 VARIED = {"turned": 0.3, "blended": 0.2, "recoloured": 0.2}  # shares of crops
 

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from nst_tf import devices, losses, vgg
+from nst_tf.engine import vgg
+from nst_tf.formulas import losses
+from nst_tf.machine import devices
 from nst_tf.options import LAYERS as ALL_LAYERS
 
 LAYERS = ALL_LAYERS[:13]  # block1_conv1 ... block5_conv1

@@ -24,7 +24,9 @@ from distill_networks import (
     shares,
 )
 
-from nst_tf import images, optimizers, transfer, vgg
+from nst_tf.engine import transfer, vgg
+from nst_tf.files import images
+from nst_tf.formulas import optimizers
 from nst_tf.options import Options
 
 DEFAULTS = Options()

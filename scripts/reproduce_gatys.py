@@ -30,8 +30,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from nst_tf import cli, record
+from nst_tf.files import record
 from nst_tf.options import Options
+from nst_tf.terminal import cli
 
 os.environ.update({**cli.ENVIRONMENT, **os.environ})  # before TensorFlow
 # What his notebook printed. It counts from 1 and prints one ahead: "50" is

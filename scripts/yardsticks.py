@@ -23,7 +23,7 @@ from nst_tf.options import LAYERS, Options
 def run_nst_tf(job: dict) -> dict:
     """The project, through its public verb."""
     import nst_tf
-    from nst_tf import devices
+    from nst_tf.machine import devices
 
     devices.select()
     curve, options = [], Options.from_dict(job["options"])
@@ -46,7 +46,7 @@ def run_tutorial(job: dict) -> dict:
     import keras
     import tensorflow as tf
 
-    from nst_tf import devices
+    from nst_tf.machine import devices
 
     devices.select()
     options = Options.from_dict(job["options"])
@@ -216,7 +216,8 @@ def objective(
 
 def run_prepare(job: dict) -> dict:
     """Writes what the plain programs read: pictures as nst_tf sees them."""
-    from nst_tf import inputs, weights
+    from nst_tf import inputs
+    from nst_tf.files import weights
 
     options, sizes = Options.from_dict(job["options"]), {}
     used = options.layer_names()
@@ -271,7 +272,7 @@ def run_matmul(job: dict) -> dict:
     """GFLOP a second of square matrix products, `{side: [rate]}`."""
     import tensorflow as tf
 
-    from nst_tf import devices
+    from nst_tf.machine import devices
 
     devices.select()
     multiply = tf.function(tf.matmul)
@@ -292,7 +293,7 @@ def tensorflow_device() -> dict:
     """The device in words, and the most memory taken on it if it is a GPU."""
     import tensorflow as tf
 
-    from nst_tf import devices
+    from nst_tf.machine import devices
 
     peak = None
     if devices.is_gpu():

@@ -64,7 +64,8 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def tiny_weights_everywhere(tiny_kernels):
     """Whatever weights are asked for, `nst_tf.run` gets the tiny ones."""
-    from nst_tf import run, weights
+    from nst_tf import run
+    from nst_tf.files import weights
 
     tiny = weights.Weights("tiny", "0" * 64, tiny_kernels, "")
     with pytest.MonkeyPatch.context() as patch:

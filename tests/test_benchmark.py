@@ -14,7 +14,9 @@ import pytest
 import reproduce_gatys
 import yardsticks
 
-from nst_tf import images, losses, record, vgg
+from nst_tf.engine import vgg
+from nst_tf.files import images, record
+from nst_tf.formulas import losses
 from nst_tf.options import Options
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"

@@ -11,7 +11,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from nst_tf import cli, record, weights
+from nst_tf.files import record, weights
+from nst_tf.terminal import cli
 
 QUICK = [
     "--steps=4",
@@ -260,7 +261,7 @@ def test_an_unknown_command_is_suggested(capsys):
 
 def test_help_never_loads_tensorflow():
     script = (
-        "import sys, nst_tf.cli as c\n"
+        "import sys, nst_tf.terminal.cli as c\n"
         "for a in ([], ['--help'], ['stylize', '--help'], ['presets'],\n"
         "          ['--version'], ['show', '--help']): c.main(a)\n"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"

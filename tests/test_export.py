@@ -17,18 +17,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from nst_tf import (
-    cli,
-    export,
-    graph,
-    images,
-    inputs,
-    options,
-    record,
-    run,
-    vgg,
-    weights,
-)
+from nst_tf import inputs, options, run
+from nst_tf.engine import vgg
+from nst_tf.files import images, record, weights
+from nst_tf.saved_model import export, graph
+from nst_tf.terminal import cli
 
 C_SOURCE = Path(__file__).resolve().parent.parent / "examples" / "c"
 TENSORFLOW = Path(tf.__file__).parent

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from absl import flags as absl_flags
 
-from nst_tf import flags
 from nst_tf.options import OPTIMIZERS, Options
+from nst_tf.terminal import flags
 
 ROOT = Path(__file__).resolve().parent.parent
 PRESETS = sorted((ROOT / "configs").glob("*.flags"))

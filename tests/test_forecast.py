@@ -7,9 +7,11 @@ import sys
 import pytest
 import tensorflow as tf
 
-from nst_tf import cli, devices, forecast, memory, progress, run
+from nst_tf import forecast, run
 from nst_tf.inputs import prepare
+from nst_tf.machine import devices, memory
 from nst_tf.options import Options
+from nst_tf.terminal import cli, progress
 
 
 def test_a_forecast_is_the_schedule_and_the_model(tiny_weights_everywhere):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from nst_tf import images
+from nst_tf.files import images
 
 HAS_AVIF = ".avif" in Image.registered_extensions()
 STILLS = [

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf import losses
+from nst_tf.formulas import losses
 
 HALVES = (tf.float16, tf.bfloat16)
 

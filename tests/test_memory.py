@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nst_tf import devices, memory
+from nst_tf.machine import devices, memory
 from nst_tf.options import Options
 
 SIZE = (3000, 4000)

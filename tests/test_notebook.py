@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from nst_tf import record
+from nst_tf.files import record
 
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from scipy.optimize import minimize
 
-from nst_tf import optimizers
+from nst_tf.formulas import optimizers
 
 
 def rosenbrock(x):

@@ -8,7 +8,7 @@ import stat
 import numpy as np
 import pytest
 
-from nst_tf import images, record
+from nst_tf.files import images, record
 
 RECIPE = {
     "options": {"steps": 3, "init": "noise"},

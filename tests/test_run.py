@@ -8,7 +8,8 @@ import PIL.Image
 import pytest
 
 import nst_tf
-from nst_tf import record, run
+from nst_tf import run
+from nst_tf.files import record
 from nst_tf.inputs import prepare
 from nst_tf.options import OPTIMIZERS, Options
 
@@ -173,7 +174,7 @@ def test_init_style_and_path_keep_their_aspect(pictures, files):
     start = prepare(wide, style, init="style", scales=1).image
     assert start.shape == wide.shape
     # 56 wide for 128: the middle 21 of 40 rows, enlarged, not squeezed.
-    from nst_tf import images
+    from nst_tf.files import images
 
     expected = images.resize(style[9:30], (48, 128))
     np.testing.assert_allclose(start, expected, atol=1e-6)

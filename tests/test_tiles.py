@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT, smooth
 
-from nst_tf import optimizers, tiles, transfer, vgg
-from nst_tf.objective import Objective
+from nst_tf.engine import tiles, transfer, vgg
+from nst_tf.engine.objective import Objective
+from nst_tf.formulas import optimizers
 from nst_tf.options import LAYERS, OPTIMIZERS
 
 HEIGHT, WIDTH = 389, 517
@@ -154,7 +155,8 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(cpu, two)
 import conftest, test_tiles
-from nst_tf import devices, vgg
+from nst_tf.machine import devices
+from nst_tf.engine import vgg
 kernels = conftest.tiny_network()
 names = devices.workers()
 assert len(names) == 2, names

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf import losses, optimizers, transfer, vgg
-from nst_tf.objective import Objective
+from nst_tf.engine import transfer, vgg
+from nst_tf.engine.objective import Objective
+from nst_tf.formulas import losses, optimizers
 from nst_tf.options import OPTIMIZERS
 
 CONTENT_LAYERS = (("block4_conv2", 1.0),)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf import vgg, weights
+from nst_tf.engine import vgg
+from nst_tf.files import weights
 from nst_tf.options import LAYERS, layer_name
 
 NARROW = {1: 32, 2: 32, 3: 48, 4: 64, 5: 64}  # 3 * 3 * 3 = 27 < 32: wide first

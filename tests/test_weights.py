@@ -13,7 +13,8 @@ import keras
 import numpy as np
 import pytest
 
-from nst_tf import vgg, weights
+from nst_tf.engine import vgg
+from nst_tf.files import weights
 from nst_tf.options import LAYERS, Options
 
 DATA = np.random.default_rng(0).bytes(300_000)

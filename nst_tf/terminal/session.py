@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from nst_tf import devices, flags, memory, record
 from nst_tf import inputs as inputs_
 from nst_tf import run as run_
+from nst_tf.files import record
+from nst_tf.machine import devices, memory
 from nst_tf.options import Options
-from nst_tf.progress import Progress
-from nst_tf.writers import Writers
+from nst_tf.terminal import flags
+from nst_tf.terminal.progress import Progress
+from nst_tf.terminal.writers import Writers
 
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 

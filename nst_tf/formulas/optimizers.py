@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf import linesearch
+from nst_tf.formulas import linesearch
 
 Slots = Any
 

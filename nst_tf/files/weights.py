@@ -17,7 +17,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from nst_tf import vgg
+from nst_tf.engine import vgg
 from nst_tf.options import LAYERS, suggest
 
 # Where keras.applications fetches the convolutional part, and its MD5.
@@ -26,7 +26,7 @@ URL = (
     "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/" + FILE
 )
 MD5 = "253f8cb515780f3b799900260a226db6"
-SLIM = Path(__file__).parent / "data" / "vgg19_slim.npz"  # embedded
+SLIM = Path(__file__).parents[1] / "data" / "vgg19_slim.npz"  # embedded
 VARIABLE = "NST_TF_WEIGHTS"
 NAMES = ("auto", "imagenet", "random")
 PATIENCE = 15.0  # seconds without a byte before a download is given up

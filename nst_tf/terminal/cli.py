@@ -10,8 +10,8 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from nst_tf import flags
 from nst_tf.options import SMALLEST, Options, suggest
+from nst_tf.terminal import flags
 
 OK, FAILED, USAGE = 0, 1, 2
 # For TensorFlow, before it loads. What is set already wins.
@@ -73,7 +73,7 @@ def stylize(arguments: list[str]) -> int:
     """Paints a photograph in the manner of a painting."""
     given = flags.parse("stylize", arguments)
     with _tensorflow_unheard():
-        from nst_tf import session
+        from nst_tf.terminal import session
 
     return session.stylize(given)
 
@@ -91,7 +91,7 @@ def export(arguments: list[str]) -> int:
         )
     options = _options(given)
     with _tensorflow_unheard():
-        from nst_tf import export as export_
+        from nst_tf.saved_model import export as export_
     recipe = export_.save(output, options=options, **fixed)
     inputs = ", ".join(recipe["signatures"]["serving_default"]["inputs"])
     print(f"Saved {output}: {inputs}")
@@ -104,7 +104,8 @@ def plan(arguments: list[str]) -> int:
     size = _size(given.flags["size"])
     options = _options(given)
     with _tensorflow_unheard():
-        from nst_tf import devices, forecast
+        from nst_tf import forecast
+        from nst_tf.machine import devices
     devices.select(given.flags["device"])
     if options.network == "vgg19":  # the numbers of the kernels do not count
         options = options.replace(weights="random")
@@ -118,7 +119,7 @@ def plan(arguments: list[str]) -> int:
 def show(arguments: list[str]) -> int:
     """Prints the recipe that a result or an exported folder carries."""
     given = flags.parse("show", arguments)
-    from nst_tf import record
+    from nst_tf.files import record
 
     for path in given.arguments:
         print(record.to_json(record.read_recipe(path)))

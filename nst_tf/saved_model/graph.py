@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from nst_tf import transfer
+from nst_tf.engine import transfer
 from nst_tf.options import SMALLEST, Options, steps_at
 
 LONGEST = 10**7  # steps, where --max_steps does not say

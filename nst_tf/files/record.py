@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from nst_tf import images
+from nst_tf.files import images
 
 Row = Mapping[str, float]
 INSIDE = "assets.extra/nst_tf.json"  # a SavedModel's recipe

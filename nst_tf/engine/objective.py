@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf import losses, tiles
+from nst_tf.engine import tiles
+from nst_tf.formulas import losses
 from nst_tf.options import LAYERS, Layers
 
 

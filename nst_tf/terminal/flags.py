@@ -242,6 +242,6 @@ def _help_line(name: str, about: str, default: Any) -> str:
 
 def _presets_folder() -> Path:
     """configs/, installed inside the package or beside it in a checkout."""
-    inside = Path(__file__).parent / "configs"
-    beside = Path(__file__).parent.parent / "configs"
+    package = Path(__file__).parents[1]
+    inside, beside = package / "configs", package.parent / "configs"
     return inside if inside.is_dir() else beside

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nst_tf import images, record
 from nst_tf import run as run_
+from nst_tf.files import images, record
 from nst_tf.inputs import is_file
 
 FRAMES = 60  # of an animation, when --every does not say

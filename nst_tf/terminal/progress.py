@@ -6,10 +6,10 @@ import sys
 import time
 from pathlib import Path
 
-from nst_tf import memory
 from nst_tf import run as run_
 from nst_tf.forecast import duration, pixels_seen, seconds
 from nst_tf.inputs import Inputs
+from nst_tf.machine import memory
 
 LONG = 10e6  # pixels times steps: less is done before a forecast has paid
 

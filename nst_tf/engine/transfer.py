@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf import losses, optimizers
-from nst_tf.objective import Costs, Numbers, Objective
-from nst_tf.optimizers import Optimizer
+from nst_tf.engine.objective import Costs, Numbers, Objective
+from nst_tf.formulas import losses, optimizers
+from nst_tf.formulas.optimizers import Optimizer
 from nst_tf.options import Options
 
 

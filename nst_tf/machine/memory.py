@@ -8,7 +8,8 @@ features. docs/performance.md has the measurements behind the figures.
 
 import math
 
-from nst_tf import devices, tiles
+from nst_tf.engine import tiles
+from nst_tf.machine import devices
 from nst_tf.options import OPTIMIZERS, Options
 
 # Bytes that TensorFlow, the network and its kernels in use take.

@@ -16,9 +16,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nst_tf import devices, graph, record, transfer, vgg
-from nst_tf import weights as weights_
+from nst_tf.engine import transfer, vgg
+from nst_tf.files import record
+from nst_tf.files import weights as weights_
+from nst_tf.machine import devices
 from nst_tf.options import SMALLEST, Options
+from nst_tf.saved_model import graph
 
 ENCODED = tf.TensorSpec([], tf.string)
 ATTRIBUTES = {"serving_default": "stylize"}  # of what Python loads

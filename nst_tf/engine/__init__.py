@@ -1,0 +1,1 @@
+"""Pixels to pixels: no file, no flag. This is what gets exported."""

@@ -1,0 +1,1 @@
+"""Bare formulas: costs, optimisers, a line search. TensorFlow only."""

@@ -1,0 +1,1 @@
+"""The same verb without Python: the pipeline as a SavedModel."""

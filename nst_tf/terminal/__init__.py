@@ -1,0 +1,1 @@
+"""The command line: flags, a bar, files written, exit codes."""
