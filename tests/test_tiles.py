@@ -163,9 +163,9 @@ assert len(names) == 2, names
 expected = test_tiles.evaluate(test_tiles.engine(kernels, 0))
 tool = test_tiles.engine(kernels, 128, devices=names)
 test_tiles.assert_same(test_tiles.evaluate(tool), expected)
-graph = tool.objective.evaluate.get_concrete_function(
-    test_tiles.scene()[2], expected[0], test_tiles.NUMBERS
-).graph
+given = test_tiles.scene()[2], expected[0], test_tiles.NUMBERS
+given = tf.nest.map_structure(tf.convert_to_tensor, given)
+graph = tool.objective.evaluation[True].traced(*given).graph
 bodies = [op.get_attr("body").name for op in graph.get_operations()
           if op.type == "While"]
 placed = set()

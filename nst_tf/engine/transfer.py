@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from nst_tf.engine.objective import Costs, Numbers, Objective
+from nst_tf.engine.tracing import whole_or_tiled
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.optimizers import Optimizer
 from nst_tf.options import Options
@@ -65,18 +66,26 @@ class Transfer(tf.Module):
         self._optimizer = optimizer
         self._margin = margin
         self._range_weight = range_weight
-        self.start = tf.function(self._start, autograph=False)
-        self.advance = tf.function(self._advance, autograph=False)
+        self.starting = whole_or_tiled(self._start)
+        self.advancing = whole_or_tiled(self._advance)
 
-    def _start(self, image, targets, numbers) -> State:
+    def start(self, image: tf.Tensor, targets, numbers) -> State:
         """The state of no steps: the image evaluated, fresh slots."""
-        costs, gradient = self._evaluate(image, targets, numbers)
+        tiled = self.objective.tiled(image)
+        return self.starting[tiled](image, targets, numbers)
+
+    def advance(self, state: State, targets, numbers, until) -> State:
+        """Steps until `state.step` is `until`, or the run has diverged."""
+        tiled = self.objective.tiled(state.image)
+        return self.advancing[tiled](state, targets, numbers, until)
+
+    def _start(self, image, targets, numbers, tiled: bool) -> State:
+        costs, gradient = self._evaluate(image, targets, numbers, tiled)
         slots = self._optimizer(numbers.learning_rate).init(image)
         step = tf.zeros([], tf.int32)
         return State(step, image, costs, gradient, slots, image, costs)
 
-    def _advance(self, state, targets, numbers, until) -> State:
-        """Steps until `state.step` is `until`, or the run has diverged."""
+    def _advance(self, state, targets, numbers, until, tiled: bool) -> State:
         optimizer = self._optimizer(numbers.learning_rate)
 
         def step(state: State) -> tuple[State]:
@@ -85,7 +94,7 @@ class Transfer(tf.Module):
             )
             if optimizer.boxed:
                 image = tf.clip_by_value(image, 0.0, 1.0)
-            costs, gradient = self._evaluate(image, targets, numbers)
+            costs, gradient = self._evaluate(image, targets, numbers, tiled)
             best_image, best_costs = tf.cond(
                 costs.total < state.best_costs.total,  # never true of NaN
                 lambda: (image, costs),
@@ -110,9 +119,13 @@ class Transfer(tf.Module):
             parallel_iterations=1,
         )[0]
 
-    def _evaluate(self, image, targets, numbers) -> tuple[Costs, tf.Tensor]:
+    def _evaluate(
+        self, image, targets, numbers, tiled: bool
+    ) -> tuple[Costs, tf.Tensor]:
         """The objective's costs and gradient; outside [0, 1] costs extra."""
-        costs, gradient = self.objective.evaluate(image, targets, numbers)
+        costs, gradient = self.objective.evaluate(
+            image, targets, numbers, tiled
+        )
         if not self._range_weight:
             return costs, gradient
         with tf.control_dependencies([gradient]):  # when memory is free again
