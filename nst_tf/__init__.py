@@ -18,13 +18,14 @@ from nst_tf.options import Options
 if TYPE_CHECKING:
     from nst_tf.files.record import read_recipe
     from nst_tf.formulas import losses
-    from nst_tf.run import Result, snapshots, stylize
+    from nst_tf.result import Result
+    from nst_tf.run import snapshots, stylize
     from nst_tf.saved_model.export import save as export
 
 __version__ = "0.1.0"
 # Where a public name lives; a module where there is no name in it.
 _PUBLIC = {
-    "Result": ("run", "Result"),
+    "Result": ("result", "Result"),
     "export": ("saved_model.export", "save"),
     "losses": ("formulas.losses", ""),
     "read_recipe": ("files.record", "read_recipe"),

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from nst_tf import inputs, run
+from nst_tf import run
 from nst_tf.engine import tiles, transfer
-from nst_tf.machine import devices, memory
+from nst_tf.engine.transfer import Arithmetic
+from nst_tf.machine.plan import Plan, Scale, resolve
 from nst_tf.options import Options
 
 SAMPLE = 256  # pixels, the side of the picture that is timed, at most
@@ -20,24 +21,19 @@ class Forecast:
     """What is to be expected.
 
     Attributes:
-      scales: `(height, width, steps)` of each, pixels, coarse to fine.
-      tile: side of the tiles in pixels; 0: the whole at once.
-      memory: tile and peak in words.
-      available: bytes that there are; None where the system does not tell.
+      plan: sizes, steps, tiles, memory.
       seconds: of all steps.
     """
 
-    scales: list[tuple[int, int, int]]
-    tile: int
-    memory: str
-    available: int | None
+    plan: Plan
     seconds: float
 
     def __str__(self) -> str:
         free = ""
-        if self.available is not None:
-            free = f" of {self.available / 1e9:.1f} GB"
-        return f"{self.memory}{free} of memory, about {duration(self.seconds)}"
+        if self.plan.available is not None:
+            free = f" of {self.plan.available / 1e9:.1f} GB"
+        time = duration(self.seconds)
+        return f"{self.plan.summary()}{free} of memory, about {time}"
 
 
 def forecast(size: tuple[int, int], options: Options) -> Forecast:
@@ -46,29 +42,23 @@ def forecast(size: tuple[int, int], options: Options) -> Forecast:
     Raises:
       ValueError: it does not fit; the message says what would.
     """
-    tile = memory.choose_tile(size, options)
-    scales = inputs.scales(size, options)
-    return Forecast(
-        scales,
-        tile,
-        memory.summary(size, options, tile),
-        devices.available_memory(),
-        seconds(scales, options, tile),
-    )
+    plan = resolve(size, options)
+    return Forecast(plan, seconds(plan.scales, options, plan.arithmetic))
 
 
 def seconds(
-    scales: Iterable[tuple[int, int, int]], options: Options, tile: int
+    scales: Iterable[Scale], options: Options, arithmetic: Arithmetic
 ) -> float:
     """What `(height, width, steps)` of each scale will take here.
 
     Evaluates a small picture three times.
     """
+    tile = arithmetic.tile
     work = sum(
         (steps + 1) * pixels_seen((height, width), options, tile)
         for height, width, steps in scales  # the start is evaluated, too
     )
-    engine, _ = run.engine(options, tile)
+    engine, _ = run.engine(options, arithmetic)
     return work * _seconds_per_pixel(engine, min(SAMPLE, tile or SAMPLE))
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from nst_tf.files import images
 from nst_tf.files import weights as weights_
-from nst_tf.machine import memory
-from nst_tf.options import SMALLEST, Options, steps_at
+from nst_tf.machine.plan import Plan, resolve, scaled
+from nst_tf.options import SMALLEST, Options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,28 +26,8 @@ class Inputs:
     blend: Sequence[float]
     image: np.ndarray  # where the coarsest scale starts
     alpha: np.ndarray | None
-    tile: int  # side of the tiles in pixels; 0: the whole at once
+    plan: Plan  # what this comes to on this machine
     sources: dict[str, Any]  # paths and digests, for the recipe
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the result, pixels."""
-        return self.content.shape[0], self.content.shape[1]
-
-    @property
-    def factors(self) -> list[float]:
-        """How much smaller each scale is than the result."""
-        return self.options.factors(self.size)
-
-    @property
-    def scales(self) -> list[tuple[int, int, int]]:
-        """Height, width and steps of each scale, coarse to fine."""
-        return scales(self.size, self.options)
-
-    @property
-    def schedule(self) -> list[int]:
-        """Steps at each scale, coarse to fine."""
-        return [steps for _, _, steps in self.scales]
 
 
 def prepare(content, style, *, options=None, **overrides) -> Inputs:
@@ -64,13 +44,13 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
         size = images.fit(
             photograph.rgb.shape[:2], options.max_size, options.enlarge
         )
-        tile = memory.choose_tile(size, options)
+        plan = resolve(size, options)
         rgb = images.resize(photograph.rgb, size)
         alpha = photograph.alpha
     else:
         shape = pictures[0].rgb.shape[:2]
         size = images.fit(shape, options.max_size, options.enlarge)
-        tile = memory.choose_tile(size, options)
+        plan = resolve(size, options)
         rgb, alpha = np.full((*size, 3), 0.5, "float32"), None
     name = "content" if content is not None else "style"
     _check_size(name, size, options.factors(size)[0])
@@ -89,7 +69,7 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
         blend=options.style_blend or (1.0,) * len(styles),
         image=_first_image(rgb, styles, size, options),
         alpha=alpha,
-        tile=tile,
+        plan=plan,
         sources=identities,
     )
 
@@ -170,21 +150,6 @@ def _first_image(content, styles, size, options: Options) -> np.ndarray:
     ratio = 1.0 if options.noise_ratio is None else options.noise_ratio
     mixed = ratio * noise + (1 - ratio) * images.resize(content, coarse)
     return mixed.astype("float32")
-
-
-def scales(
-    size: tuple[int, int], options: Options
-) -> list[tuple[int, int, int]]:
-    """Height, width and steps of each scale of a run to `(height, width)`."""
-    return [
-        (*scaled(size, factor), steps_at(scale, options.steps))
-        for scale, factor in enumerate(options.factors(size))
-    ]
-
-
-def scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
-    """The size that is `factor` times smaller, as `transfer.shrink` has it."""
-    return int(size[0] / factor + 0.5), int(size[1] / factor + 0.5)
 
 
 def _cover(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -35,6 +35,7 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     },
     "sgd": {"learning_rate": 1e-6, "decay": 1.0, "momentum": 0.9},
 }
+STATISTICS = "gram", "wasserstein"  # see formulas/statistics.py
 Layers = tuple[tuple[str, float], ...]
 # Long side in pixels of the coarsest size that is chosen for any picture:
 # what VGG-19 sees at once is then a large part of it, and strokes are broad.
@@ -176,6 +177,14 @@ class Options:
         ),
         "costs",
         "layers whose Gram matrices hold the style, as NAME[:WEIGHT],...",
+    )
+    style_statistic: str = _option(
+        "gram",
+        "costs",
+        "what of the features is style: their Gram matrix, as in the paper; or "
+        "mean and covariance, by Wasserstein distance: calmer strokes, truer "
+        "colours (--preset=paint has the weights for it)",
+        choices=STATISTICS,
     )
     # Styles
     style_blend: tuple[float, ...] = _option(

@@ -1,7 +1,6 @@
 """The verb: pictures and options in, an iterator of results out."""
 
 import collections
-import dataclasses
 import functools
 import math
 import os
@@ -14,90 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.engine import transfer, vgg
-from nst_tf.files import images, record
+from nst_tf.engine.transfer import Arithmetic
+from nst_tf.files import record
 from nst_tf.files import weights as weights_
 from nst_tf.inputs import Inputs, prepare
-from nst_tf.machine import devices
 from nst_tf.options import Options
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """The best picture after some steps, and how it came about.
-
-    Attributes:
-      scale: which size, from 0, coarse to fine.
-      step: steps taken at this scale.
-      schedule: steps asked for at each scale.
-      costs: `total`, `content`, `style`, `tv`, and `style/LAYER` each;
-        unweighted but for `total`.
-      diverged: nothing finite was left to go on from; the picture is the
-        last good one.
-      record: the whole recipe, plain JSON types.
-    """
-
-    scale: int
-    step: int
-    schedule: Sequence[int]
-    costs: dict[str, float]
-    diverged: bool
-    record: dict[str, Any]
-    tensor: tf.Tensor = dataclasses.field(repr=False)
-    alpha: np.ndarray | None = dataclasses.field(repr=False)
-    state: transfer.State = dataclasses.field(repr=False)
-
-    @property
-    def scales(self) -> int:
-        """How many sizes there are."""
-        return len(self.schedule)
-
-    @property
-    def steps(self) -> int:
-        """Steps asked for at this scale."""
-        return self.schedule[self.scale]
-
-    @property
-    def count(self) -> int:
-        """Steps taken at all scales so far."""
-        return sum(self.schedule[: self.scale]) + self.step
-
-    @property
-    def total(self) -> int:
-        """Steps asked for at all scales."""
-        return sum(self.schedule)
-
-    @property
-    def last(self) -> bool:
-        """Whether this is where the run ends."""
-        done = self.scale == self.scales - 1 and self.step >= self.steps
-        return done or self.diverged
-
-    @property
-    def image(self) -> np.ndarray:
-        """The picture, uint8 `[h, w, 3]`."""
-        return images.to_uint8(self.tensor[0].numpy())
-
-    def encoded(self, suffix: str) -> bytes:
-        """The picture as a file's bytes, its recipe inside."""
-        image, alpha = self.image, self.alpha
-        if alpha is not None:
-            alpha = images.resize(alpha, image.shape[:2])
-        return images.encode(image, suffix, record.to_json(self.record), alpha)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes the picture with its recipe; the suffix tells the format.
-
-        Raises:
-          ValueError: unknown suffix, not writable, or one of the inputs.
-        """
-        suffix = images.check_suffix(path)
-        record.check_path(path, "output", (), record.input_paths(self.record))
-        record.write(path, self.encoded(suffix))
-
-    def save_checkpoint(self, path: str | os.PathLike) -> None:
-        """Writes all that `resume` needs to go on bit for bit."""
-        recipe = {**self.record, "scale": self.scale}
-        record.write_checkpoint(path, recipe, tf.nest.flatten(self.state))
+from nst_tf.result import Result
 
 
 def stylize(content, style, *, options=None, **overrides) -> Result:
@@ -120,7 +41,7 @@ def stylize(content, style, *, options=None, **overrides) -> Result:
     results = snapshots(content, style, options=options, **overrides)
     result = collections.deque(results, maxlen=1).pop()
     if result.diverged:
-        warnings.warn(divergence(result), RuntimeWarning, stacklevel=2)
+        warnings.warn(result.divergence(), RuntimeWarning, stacklevel=2)
     return result
 
 
@@ -143,55 +64,84 @@ def snapshots(
       as asked for between. Leaving the loop stops the run.
     """
     inputs = prepare(content, style, options=options, **overrides)
-    return results(inputs, every, patience)
+    return Run(inputs, every, patience)
 
 
-def results(
-    inputs: Inputs,
-    every: int | Sequence[int] | None = None,
-    patience: float | None = None,
-    resume: tuple[dict, list] | None = None,
-) -> Iterator[Result]:
-    """Runs; `resume` is what `record.read_checkpoint` returned."""
-    options = inputs.options
-    strides = [every] if isinstance(every, int) else list(every or ())
-    if patience is None:
-        patience = math.inf if strides else 1.0
-    transferring, weights = engine(options, inputs.tile)
-    recipe = _recipe(inputs, weights)
-    restored, first, seconds = None, -1, 0.0
-    if resume:
-        past, arrays = resume
-        check_same(past, recipe)
-        seconds, first = past["seconds"], past["step"]
-        restored = past["scale"], transferring.restore(arrays)
-        recipe["costs"]["start"] = past["costs"]["start"]
-    arguments = options.optimizer_arguments()
-    numbers = transfer.Numbers(
+class Run(Iterator[Result]):
+    """A stylisation under way: iterate for its results, stop to stop it.
+
+    Args:
+      inputs: of `inputs.prepare`.
+      every: see `snapshots`; also several strides.
+      patience: see `snapshots`.
+      resume: what `record.read_checkpoint` returned.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        every: int | Sequence[int] | None = None,
+        patience: float | None = None,
+        resume: tuple[dict, list] | None = None,
+    ):
+        strides = [every] if isinstance(every, int) else list(every or ())
+        if patience is None:
+            patience = math.inf if strides else 1.0
+        self._inputs = inputs
+        self._state: transfer.State | None = None
+        self._recipe: dict[str, Any] = {}
+        self._results = self._paint(strides, patience, resume)
+
+    def __next__(self) -> Result:
+        return next(self._results)
+
+    def save_checkpoint(self, path: str | os.PathLike) -> None:
+        """Writes all that `resume` needs to go on bit for bit from here."""
+        arrays = tf.nest.flatten(self._state)
+        record.write_checkpoint(path, self._recipe, arrays)
+
+    def _paint(self, strides, patience, resume) -> Iterator[Result]:
+        inputs = self._inputs
+        options, schedule = inputs.options, inputs.plan.schedule
+        transferring, weights = engine(options, inputs.plan.arithmetic)
+        recipe = _recipe(inputs, weights)
+        restored, first, seconds = None, -1, 0.0
+        if resume:
+            past, arrays = resume
+            check_same(past, recipe)
+            seconds, first = past["seconds"], past["step"]
+            restored = past["scale"], transferring.restore(arrays)
+            recipe["costs"]["start"] = past["costs"]["start"]
+        started = time.monotonic() - seconds
+        for snapshot in transferring.snapshots(
+            _tensor(inputs.content),
+            [_tensor(style) for style in inputs.styles],
+            inputs.blend,
+            _tensor(inputs.image),
+            _numbers(options),
+            lambda scale: pace(schedule[scale], strides, patience),
+            inputs.plan.factors,
+            restored,
+        ):
+            result = _result(inputs, snapshot, recipe, started)
+            recipe["costs"]["start"] = result.record["costs"]["start"]
+            self._state, self._recipe = snapshot.state, result.record
+            place = result.scale, result.step
+            seen = restored and place <= (restored[0], first)
+            if seen and not result.last:
+                continue
+            yield result
+            if result.last:
+                return
+
+
+def _numbers(options: Options) -> transfer.Numbers:
+    return transfer.Numbers(
         options.content_weight,
         options.style_weight,
         options.tv_weight,
-        arguments.get("learning_rate", 0.0),
+        options.optimizer_arguments().get("learning_rate", 0.0),
     )
-    started = time.monotonic() - seconds
-    for snapshot in transferring.snapshots(
-        _tensor(inputs.content),
-        [_tensor(style) for style in inputs.styles],
-        inputs.blend,
-        _tensor(inputs.image),
-        numbers,
-        lambda scale: pace(inputs.schedule[scale], strides, patience),
-        inputs.factors,
-        restored,
-    ):
-        result = _result(inputs, snapshot, recipe, started)
-        recipe["costs"]["start"] = result.record["costs"]["start"]
-        seen = restored and (result.scale, result.step) <= (restored[0], first)
-        if seen and not result.last:
-            continue
-        yield result
-        if result.last:
-            return
 
 
 def _tensor(image: np.ndarray) -> tf.Tensor:
@@ -208,14 +158,15 @@ def _recipe(inputs: Inputs, weights: weights_.Weights) -> dict[str, Any]:
             "name": weights.network,
             "weights": weights.name,
             "sha256": weights.sha256,
-            "precision": devices.precision(inputs.options.precision),
+            "precision": inputs.plan.arithmetic.precision,
         },
-        "size": list(inputs.size[::-1]),
+        "size": list(inputs.plan.size[::-1]),
         "schedule": [
-            [width, height, steps] for height, width, steps in inputs.scales
+            [width, height, steps]
+            for height, width, steps in inputs.plan.scales
         ],
-        "tile": inputs.tile,
-        "device": devices.describe(),
+        "tile": inputs.plan.arithmetic.tile,
+        "device": inputs.plan.device,
         "versions": record.versions(),
         "costs": {"start": None, "end": None},
     }
@@ -246,20 +197,6 @@ def check_same(past: dict[str, Any], present: dict[str, Any]) -> None:
             )
 
 
-def divergence(result: Result) -> str:
-    """What happened and what to lower, in one line."""
-    options = result.record["options"]
-    rate = options["learning_rate"]
-    lower = "--content_weight, --style_weight or --tv_weight"
-    if options["optimizer"] != "lbfgs":
-        lower = "--learning_rate" + (f" (now {rate:g})" if rate else "")
-    return (
-        f"the cost was no finite number any more after step {result.step} of "
-        f"scale {result.scale + 1} of {result.scales}; this is the last good "
-        f"picture. Lower {lower}."
-    )
-
-
 def _result(inputs: Inputs, snapshot, recipe, started) -> Result:
     costs = snapshot.costs
     terms = {
@@ -273,7 +210,7 @@ def _result(inputs: Inputs, snapshot, recipe, started) -> Result:
     return Result(
         scale=snapshot.scale,
         step=step,
-        schedule=inputs.schedule,
+        schedule=inputs.plan.schedule,
         costs=terms,
         diverged=bool(transfer.diverged(snapshot.state)),
         record={
@@ -285,14 +222,13 @@ def _result(inputs: Inputs, snapshot, recipe, started) -> Result:
         },
         tensor=snapshot.image,
         alpha=inputs.alpha,
-        state=snapshot.state,
     )
 
 
 def engine(
-    options: Options, tile: int
+    options: Options, arithmetic: Arithmetic
 ) -> tuple[transfer.Transfer, weights_.Weights]:
-    """The network and its compiled step; the last one is kept."""
+    """The network and its compiled step; the last two are kept."""
     # Two runs share an engine if they differ in nothing but these.
     own = options.replace(
         content_weight=float(options.content_weight > 0),
@@ -309,15 +245,16 @@ def engine(
         max_size=0,
         enlarge=False,
         scales=1,
-        tile=tile or "off",
-        precision=devices.precision(options.precision),
+        tile="off",
+        precision="auto",
+        jit="auto",
     )
-    return _cached_engine(own, os.environ.get(weights_.VARIABLE))
+    return _engine(own, arithmetic, os.environ.get(weights_.VARIABLE))
 
 
-@functools.lru_cache(maxsize=1)
-def _cached_engine(
-    options: Options, variable: str | None
+@functools.lru_cache(maxsize=2)
+def _engine(
+    options: Options, arithmetic: Arithmetic, variable: str | None
 ) -> tuple[transfer.Transfer, weights_.Weights]:
     layers = options.layer_names()
     weights = weights_.load(
@@ -325,19 +262,14 @@ def _cached_engine(
     )
     if weights.warning:
         warnings.warn(weights.warning, UserWarning, stacklevel=2)
-    tile = 0 if options.tile == "off" else int(options.tile)
     network = vgg.features_model(
         weights.kernels,
         layers,
         options.pooling,
-        options.precision,
-        devices.transposed(options.precision, tiled=tile > 0),
+        arithmetic.precision,
+        arithmetic.transposed,
     )
-    workers = devices.workers() if tile else [""]
-    jit = options.jit == "on" or (options.jit == "auto" and devices.is_gpu())
-    built = transfer.build(
-        network, options, jit, tile, workers, weights.projections
-    )
+    built = transfer.build(network, options, arithmetic, weights.projections)
     return built, weights._replace(kernels={})  # the network has them
 
 

@@ -72,7 +72,8 @@ class Painter:
 
 def engine(network) -> transfer.Transfer:
     """Style transfer with the project's defaults, without a margin."""
-    return transfer.build(network, DEFAULTS.replace(margin=0), jit=False)
+    options = DEFAULTS.replace(margin=0)
+    return transfer.build(network, options, transfer.Arithmetic())
 
 
 def paint(engine_, content, style, image, steps: int, weight=1.0):

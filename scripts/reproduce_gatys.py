@@ -91,7 +91,7 @@ def resized(path: Path, short: int) -> Image.Image:
 def paint(given: argparse.Namespace) -> list[dict]:
     """Runs, or goes on with, the run; rows of costs, one an evaluation."""
     from nst_tf import inputs
-    from nst_tf.run import results
+    from nst_tf.run import Run
 
     files = given.output / "costs.csv", given.output / "checkpoint.npz"
     content = resized(given.content, given.short)
@@ -109,14 +109,14 @@ def paint(given: argparse.Namespace) -> list[dict]:
         rows = read_rows(files[0], resume[0]["step"] + 1)
         print(f"Going on from {files[1]}", file=sys.stderr)
     prepared = inputs.prepare(content, style, options=wanted)
-    result = None
-    for result in results(prepared, 1, None, resume):
+    result, run = None, Run(prepared, 1, None, resume)
+    for result in run:
         costs = result.costs
         values = result.step + 1, result.record["seconds"]
         values += tuple(costs[name] for name in NAMES[2:])
         rows.append(dict(zip(NAMES, values, strict=True)))
         if result.step % given.keep == 0 or result.last:
-            result.save_checkpoint(files[1])
+            run.save_checkpoint(files[1])
             record.write_costs(files[0], rows)
             print(describe(rows[-1]), file=sys.stderr, flush=True)
         if result.diverged:

@@ -70,9 +70,9 @@ def tiny_weights_everywhere(tiny_kernels):
     tiny = weights.Weights("tiny", "0" * 64, tiny_kernels, "")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "load", lambda *_: tiny)
-        run._cached_engine.cache_clear()
+        run._engine.cache_clear()
         yield tiny
-    run._cached_engine.cache_clear()
+    run._engine.cache_clear()
 
 
 def smooth(height: int, width: int, seed: int) -> np.ndarray:

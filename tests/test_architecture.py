@@ -22,7 +22,7 @@ STOREYS = (
     ("formulas",),
     ("engine",),
     ("machine", "files"),
-    ("inputs",),
+    ("inputs", "result"),
     ("run",),
     ("forecast", "saved_model"),
     ("terminal",),

@@ -139,7 +139,7 @@ def test_divergence_saves_the_last_good_picture(stylize, capsys):
 def test_out_of_memory_keeps_what_there_is(stylize, monkeypatch, capsys):
     from nst_tf import run
 
-    whole = run.results
+    whole = run.Run
 
     def short_of_memory(*arguments):
         for count, result in enumerate(whole(*arguments)):
@@ -147,7 +147,7 @@ def test_out_of_memory_keeps_what_there_is(stylize, monkeypatch, capsys):
                 raise MemoryError
             yield result
 
-    monkeypatch.setattr(run, "results", short_of_memory)
+    monkeypatch.setattr(run, "Run", short_of_memory)
     assert stylize("--every=1", "--output=a.png") == 1
     assert "out of memory: " in capsys.readouterr().err
     assert record.read_recipe("a.png")["step"] == 1

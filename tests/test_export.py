@@ -117,9 +117,9 @@ def tiny(tiny_kernels):
     found = weights.Weights("tiny", "0" * 64, tiny_kernels, "")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "load", lambda *_: found)
-        run._cached_engine.cache_clear()
+        run._engine.cache_clear()
         yield
-    run._cached_engine.cache_clear()
+    run._engine.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -17,15 +17,16 @@ from nst_tf.terminal import cli, progress
 def test_a_forecast_is_the_schedule_and_the_model(tiny_weights_everywhere):
     options = Options(optimizer="adam", tile=256, steps=40)
     expected = forecast.forecast((800, 1000), options)
-    assert expected.scales == [
+    assert expected.plan.scales == (
         (200, 250, 40),
         (400, 500, 40),
         (800, 1000, 20),
-    ]
-    assert expected.tile == 256
-    assert expected.memory == memory.summary((800, 1000), options, 256)
-    peak = memory.peak((800, 1000), options, 256) / 1e9
-    assert expected.memory == f"tiles of 256 px, about {peak:.1f} GB"
+    )
+    assert expected.plan.arithmetic.tile == 256
+    peak = memory.peak((800, 1000), options, 256)
+    assert expected.plan.memory == peak
+    said = f"tiles of 256 px, about {peak / 1e9:.1f} GB"
+    assert expected.plan.summary() == said
     twice = forecast.forecast((800, 1000), options.replace(steps=4000))
     assert twice.seconds > 20 * expected.seconds > 0
 
@@ -157,7 +158,7 @@ def test_a_long_run_tells_its_time_first_a_short_one_when_it_knows(
     for steps, told in ((1, ""), (8, r", about \d+ s$")):
         inputs = prepare(*pictures[:2], scales=1, steps=steps, max_size=64)
         bar = progress.Progress(inputs, quiet=False)
-        for result in run.results(inputs, every=1):
+        for result in run.Run(inputs, every=1):
             bar.show(result)
         first, *rest = capsys.readouterr().err.splitlines()
         assert re.search(r"about \d\.\d GB" + (told or "$"), first)

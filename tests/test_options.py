@@ -49,6 +49,7 @@ CHANGES = {
     "margin": {"margin": 0},
     "weights": {"weights": "elsewhere/ö.h5"},
     "network": {"network": "vgg19_slim"},
+    "style_statistic": {"style_statistic": "wasserstein"},
     "pooling": {"pooling": "max"},
     "precision": {"precision": "mixed_bfloat16"},
     "tile": {"tile": 256},

@@ -103,15 +103,18 @@ def test_a_resumed_run_is_the_uninterrupted_one(files, tmp_path, name, every):
     rate = {} if name == "lbfgs" else {"learning_rate": 1e-6}
     options = {**QUICK, "optimizer": name, "scales": 2, **rate}
     prepared = prepare(*files, **options)
-    results = list(run.results(prepared, every=every))
-    path = tmp_path / "a.npz"
-    middle = next(r for r in results if r.scale == 1 and r.step == every)
-    middle.save_checkpoint(path)
-    run._cached_engine.cache_clear()
+    path, results = tmp_path / "a.npz", []
+    running = run.Run(prepared, every=every)
+    for result in running:
+        results.append(result)
+        if (result.scale, result.step) == (1, every):
+            running.save_checkpoint(path)
+            middle = result
+    run._engine.cache_clear()
     again = prepare(*files, **options)
     *_, last = [
         middle,
-        *run.results(again, resume=record.read_checkpoint(path)),
+        *run.Run(again, resume=record.read_checkpoint(path)),
     ]
     np.testing.assert_array_equal(last.tensor, results[-1].tensor)
     assert last.costs == results[-1].costs
@@ -120,20 +123,21 @@ def test_a_resumed_run_is_the_uninterrupted_one(files, tmp_path, name, every):
 
 
 def test_a_run_that_was_at_its_end_gives_its_end_again(files, tmp_path):
-    done = nst_tf.stylize(*files, **QUICK)
-    done.save_checkpoint(tmp_path / "a.npz")
+    running = run.Run(prepare(*files, **QUICK))
+    *_, done = running
+    running.save_checkpoint(tmp_path / "a.npz")
     resume = record.read_checkpoint(tmp_path / "a.npz")
     for steps in (QUICK["steps"], 1):  # fewer than were taken: no going back
         prepared = prepare(*files, **{**QUICK, "steps": steps})
-        (again,) = run.results(prepared, resume=resume)
+        (again,) = run.Run(prepared, resume=resume)
         np.testing.assert_array_equal(again.tensor, done.tensor)
         assert again.last and again.costs == done.costs
 
 
 def test_each_further_scale_takes_half_the_steps(pictures):
     chosen = {**QUICK, "scales": 4, "max_size": 512, "enlarge": True}
-    schedule = prepare(*pictures, **{**chosen, "steps": 5}).schedule
-    assert schedule == [5, 5, 3, 2]
+    plan = prepare(*pictures, **{**chosen, "steps": 5}).plan
+    assert plan.schedule == [5, 5, 3, 2]
 
 
 def test_tiles_are_chosen_said_and_paint_the_same(pictures, files):
@@ -148,10 +152,12 @@ def test_tiles_are_chosen_said_and_paint_the_same(pictures, files):
 
 def test_a_checkpoint_of_other_pictures_is_refused(files, pictures, tmp_path):
     path = tmp_path / "a.npz"
-    nst_tf.stylize(*files, **QUICK).save_checkpoint(path)
+    running = run.Run(prepare(*files, **QUICK))
+    next(running)
+    running.save_checkpoint(path)
     other = prepare(files[0], pictures[1], **QUICK)
     with pytest.raises(ValueError, match="`resume`: the inputs"):
-        next(run.results(other, resume=record.read_checkpoint(path)))
+        next(run.Run(other, resume=record.read_checkpoint(path)))
 
 
 def test_the_seed_decides_and_the_ratio_mixes(pictures):
@@ -184,10 +190,10 @@ def test_init_style_and_path_keep_their_aspect(pictures, files):
 
 def test_sizes(pictures):
     content, style = pictures
-    assert prepare(content, style, max_size=32, scales=1).size == (24, 32)
-    assert prepare(content, style, max_size=128).size == (48, 64)
+    assert prepare(content, style, max_size=32, scales=1).plan.size == (24, 32)
+    assert prepare(content, style, max_size=128).plan.size == (48, 64)
     large = prepare(content, style, max_size=128, enlarge=True)
-    assert large.size == (96, 128)
+    assert large.plan.size == (96, 128)
     assert large.styles[0].shape == (91, 128, 3)
     small = prepare(content, style, style_scale=0.5, scales=1)
     assert small.styles[0].shape == (23, 32, 3)

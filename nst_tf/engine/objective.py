@@ -12,6 +12,7 @@ from nst_tf.engine import tiles
 from nst_tf.engine.sight import Features, Means, Sight
 from nst_tf.engine.tracing import AnySize, whole_or_tiled
 from nst_tf.formulas import losses
+from nst_tf.formulas.statistics import STATISTICS, Statistic
 from nst_tf.options import Layers
 
 
@@ -28,7 +29,7 @@ class Targets(NamedTuple):
     """What the image is optimised towards, at one scale."""
 
     content: Features  # features [1, h', w', c] of the content
-    style: Features  # mean Gram matrices [1, c, c] of the styles
+    style: dict[str, Any]  # what the statistic needs of the styles
 
 
 class Costs(NamedTuple):
@@ -58,6 +59,8 @@ class Objective(tf.Module):
       float16: whether the network computes in it, whose range is small: the
         gradient then goes back through the network scaled.
       projections: see `Sight`.
+      statistic: how styles are compared.
+      sizes: see `Sight`; of a statistic that wants features scaled.
 
     Attributes:
       features: image -> `{layer: features}`.
@@ -73,6 +76,8 @@ class Objective(tf.Module):
         devices: Sequence[str] = ("",),
         float16: bool = False,
         projections: Mapping[str, Any] | None = None,
+        statistic: Statistic = STATISTICS["gram"],
+        sizes: Mapping[str, float] | None = None,
     ):
         super().__init__(name="objective")
         # A SavedModel finds a Keras model's variables only when they are
@@ -88,7 +93,10 @@ class Objective(tf.Module):
             tile,
             devices,
             projections,
+            statistic,
+            sizes if statistic.scaled else None,
         )
+        self._statistic = statistic
         self.features = AnySize(sight.features)
         self._content = whole_or_tiled(sight.content)
         self._style = whole_or_tiled(sight.style)
@@ -104,7 +112,7 @@ class Objective(tf.Module):
         styles: Sequence[tf.Tensor],
         blend: Sequence[float] | tf.Tensor,
     ) -> Targets:
-        """Content features, and the mean Gram matrices of the styles merged.
+        """Content features, and the moments of the styles merged.
 
         The gradient of sum_k w_k |G - G_k|^2 is that of the weighted mean of
         the G_k: several styles cost what one costs.
@@ -118,10 +126,11 @@ class Objective(tf.Module):
                 tf.cast(blend, tf.float32)
             )
             for k, style in enumerate(styles):
-                grams = self._style[self.tiled(style)](style)
-                for layer, gram in grams.items():
-                    merged[layer] = merged.get(layer, 0.0) + share[k] * gram
-        return Targets(kept, merged)
+                moments = self._style[self.tiled(style)](style)
+                for layer, own in moments.items():
+                    merged[layer] = merged.get(layer, 0.0) + share[k] * own
+        aims = {k: self._statistic.aim(own) for k, own in merged.items()}
+        return Targets(kept, aims)
 
     def costs(
         self, image: tf.Tensor, targets: Targets, numbers: Numbers
@@ -157,7 +166,9 @@ class Objective(tf.Module):
 
     def _costs(self, means: Means, targets, numbers) -> Costs:
         style_layers = {
-            layer: losses.gram_cost(targets.style[layer], means.style[layer])
+            layer: self._statistic.cost(
+                targets.style[layer], means.style[layer]
+            )
             for layer in self._style_layers
         }
         content = _weighted(means.content, self._content_layers)

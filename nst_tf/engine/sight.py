@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from nst_tf.engine import tiles
 from nst_tf.formulas import losses
+from nst_tf.formulas.statistics import STATISTICS, Statistic
 from nst_tf.options import LAYERS
 
 Features = dict[str, tf.Tensor]
@@ -19,7 +20,7 @@ class Means(NamedTuple):
     """What the costs need to know of an image: means over its positions."""
 
     content: Features  # content costs, scalars
-    style: Features  # mean Gram matrices [1, c, c]
+    style: Features  # moments of the style layers [1, m, m]
     tv: tf.Tensor  # total variation, scalar
 
 
@@ -35,6 +36,8 @@ class Sight:
       devices: names of the devices that share the tiles.
       projections: `{layer: [c, c']}`, linear maps of what the network gives,
         to be the features of which everything else speaks.
+      statistic: what the moments of a style layer are.
+      sizes: `{layer: size}` that features are divided by before moments.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class Sight:
         tile: int = 0,
         devices: Sequence[str] = ("",),
         projections: Mapping[str, Any] | None = None,
+        statistic: Statistic = STATISTICS["gram"],
+        sizes: Mapping[str, float] | None = None,
     ):
         self.network = network
         self.content_layers = tuple(content_layers)
@@ -56,6 +61,7 @@ class Sight:
             layer: tf.constant(matrix, tf.float32)
             for layer, matrix in (projections or {}).items()
         }
+        self._statistic, self._sizes = statistic, dict(sizes or {})
 
     def tiled(self, image: tf.Tensor) -> bool:
         """Whether an image is looked at in tiles: not if known to fit one."""
@@ -81,7 +87,7 @@ class Sight:
                 if layer in seen
             },
             {
-                layer: self._mean_gram(layer, seen[layer])
+                layer: self._moments(layer, seen[layer])
                 for layer in self.style_layers
                 if layer in seen
             },
@@ -110,7 +116,7 @@ class Sight:
                 if layer in seen
             },
             {
-                layer: share[layer] * self._mean_gram(layer, own[layer])
+                layer: share[layer] * self._moments(layer, own[layer])
                 for layer in self.style_layers
                 if layer in seen
             },
@@ -131,7 +137,7 @@ class Sight:
         zeros = Means(
             {layer: tf.zeros([]) for layer in content},
             {
-                layer: tf.zeros_like(self._mean_gram(layer, few[layer]))
+                layer: tf.zeros_like(self._moments(layer, few[layer]))
                 for layer in self.style_layers
             },
             tf.zeros([]),
@@ -139,7 +145,7 @@ class Sight:
         return self.over_tiles(image, add, zeros)
 
     def style(self, image: tf.Tensor, tiled: bool) -> Features:
-        """The style layers' mean Gram matrices."""
+        """The style layers' moments."""
         if tiled:
             return self.means_by_tiles(image, {}).style
         return self.means(image, self.network(image), {}).style
@@ -180,13 +186,26 @@ class Sight:
             return seen
         return tf.cast(seen, tf.float32) @ self._projections[layer]
 
-    def _mean_gram(self, layer: str, seen: tf.Tensor) -> tf.Tensor:
-        """Of the projected features; P' G P, so that few are projected."""
-        gram = losses.mean_gram(seen)
-        if layer not in self._projections:
-            return gram
-        matrix = self._projections[layer]
-        return tf.einsum("ak,nab,bl->nkl", matrix, gram, matrix)
+    def _moments(self, layer: str, seen: tf.Tensor) -> tf.Tensor:
+        """Of the projected features; P' M P, so that few are projected."""
+        moments = self._statistic.moments(seen)
+        ones = moments.shape[-1] - seen.shape[-1]  # channels of ones
+        if layer in self._projections:
+            matrix = _with_ones(self._projections[layer], ones)
+            moments = tf.einsum("ak,nab,bl->nkl", matrix, moments, matrix)
+        if layer in self._sizes:
+            channels = moments.shape[-1] - ones
+            each = [1 / self._sizes[layer]] * channels + [1.0] * ones
+            moments *= tf.tensordot(each, each, 0)
+        return moments
+
+
+def _with_ones(matrix: tf.Tensor, ones: int) -> tf.Tensor:
+    """A map of features that leaves channels of ones what they are."""
+    rows, columns = matrix.shape
+    wide = tf.concat([matrix, tf.zeros([rows, ones])], 1)
+    below = tf.concat([tf.zeros([ones, columns]), tf.eye(ones)], 1)
+    return tf.concat([wide, below], 0)
 
 
 def _few() -> tf.Tensor:

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from nst_tf.engine import vgg
 from nst_tf.engine.objective import Costs, Numbers, Objective
 from nst_tf.engine.tracing import whole_or_tiled
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.optimizers import Optimizer
-from nst_tf.options import Options
+from nst_tf.formulas.statistics import STATISTICS
+from nst_tf.options import LAYERS, Options
 
 
 class State(NamedTuple):
@@ -28,6 +30,24 @@ class State(NamedTuple):
     slots: Any  # the optimiser's own
     best_image: tf.Tensor
     best_costs: Costs
+
+
+class Arithmetic(NamedTuple):
+    """How the numbers are computed: what an engine is built for.
+
+    Fields:
+      precision: of the convolutions, never `auto`.
+      tile: side of the tiles in pixels; 0: the whole at once.
+      jit: whether XLA compiles.
+      transposed: how convolutions are computed, see `vgg.Convolution`.
+      workers: names of the devices that share the tiles.
+    """
+
+    precision: str = "float32"
+    tile: int = 0
+    jit: bool = False
+    transposed: tuple[bool, bool] = (False, False)
+    workers: tuple[str, ...] = ("",)
 
 
 class Snapshot(NamedTuple):
@@ -216,9 +236,7 @@ class Transfer(tf.Module):
 def build(
     network: Callable[[tf.Tensor], dict[str, tf.Tensor]],
     options: Options,
-    jit: bool,
-    tile: int = 0,
-    devices: Sequence[str] = ("",),
+    arithmetic: Arithmetic,
     projections: Mapping[str, Any] | None = None,
 ) -> Transfer:
     """The transfer that the options ask for, on a network of their layers."""
@@ -231,11 +249,13 @@ def build(
     objective = Objective(
         network,
         *options.used_layers(),
-        jit,
-        tile,
-        devices,
-        float16=options.precision == "mixed_float16",
+        arithmetic.jit,
+        arithmetic.tile,
+        arithmetic.workers,
+        float16=arithmetic.precision == "mixed_float16",
         projections=projections,
+        statistic=STATISTICS[options.style_statistic],
+        sizes=dict(zip(LAYERS, vgg.FEATURE_SIZES, strict=True)),
     )
     by_rate = method if takes_rate else lambda rate: method()
     return Transfer(objective, by_rate, options.margin, range_weight)

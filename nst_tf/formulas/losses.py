@@ -68,10 +68,32 @@ def _products(rows: tf.Tensor) -> tf.Tensor:
     return tf.matmul(rows, rows, transpose_a=True), gradient
 
 
-def _products_in_parts(rows: tf.Tensor) -> tf.Tensor:
+@tf.custom_gradient
+def _products_with_ones(rows: tf.Tensor) -> tf.Tensor:
+    """[A, 1]^T [A, 1], at least float32, of `[..., positions, c]`."""
+    kind = tf.float32 if rows.dtype == tf.float16 else rows.dtype
+
+    def gradient(slope):
+        inner, along = slope[..., :-1, :-1], slope[..., :-1, -1]
+        both = tf.cast(inner + tf.linalg.matrix_transpose(inner), kind)
+        along = tf.cast(along + slope[..., -1, :-1], kind)[..., None, :]
+        return tf.cast(tf.matmul(tf.cast(rows, kind), both) + along, rows.dtype)
+
+    if rows.dtype in HALF:
+        return _products_in_parts(rows, ones=1), gradient
+    sums = tf.reduce_sum(rows, -2, keepdims=True)
+    count = tf.ones_like(sums[..., :1]) * tf.cast(tf.shape(rows)[-2], kind)
+    above = [tf.matmul(rows, rows, transpose_a=True), sums]
+    beside = [tf.linalg.matrix_transpose(sums), count]
+    columns = tf.concat(above, -2), tf.concat(beside, -2)
+    return tf.concat(columns, -1), gradient
+
+
+def _products_in_parts(rows: tf.Tensor, ones: int = 0) -> tf.Tensor:
     """A^T A in float32 of half-precision `[..., positions, c]`.
 
     Part by part: all of it in float32 is the largest array of an evaluation.
+    `ones` is how many channels of ones are added to A.
     """
     *outer, positions, channels = (
         tf.shape(rows)[axis] if side is None else side
@@ -83,10 +105,11 @@ def _products_in_parts(rows: tf.Tensor) -> tf.Tensor:
     def products(begin, length):
         start, size = [0] * len(outer), [*outer, length, channels]
         part = tf.cast(tf.slice(rows, [*start, begin, 0], size), tf.float32)
+        beside = [[0, 0]] * (len(outer) + 1) + [[0, ones]]
+        part = tf.pad(part, beside, constant_values=1.0) if ones else part
         gram = tf.matmul(part, part, transpose_a=True)
-        return tf.ensure_shape(
-            gram, [*rows.shape[:-2], rows.shape[-1], rows.shape[-1]]
-        )
+        wide = None if rows.shape[-1] is None else rows.shape[-1] + ones
+        return tf.ensure_shape(gram, [*rows.shape[:-2], wide, wide])
 
     # XLA checks the loop's body also where it is never run.
     length = tf.minimum(each, positions)
@@ -111,6 +134,18 @@ def mean_gram(features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         return gram / tf.cast(shape[-3] * shape[-2], gram.dtype)
     positions = tf.reduce_sum(tf.cast(mask, gram.dtype), axis=[-2, -1])
     return tf.math.divide_no_nan(gram, positions[..., None, None])
+
+
+def mean_moments(features: tf.Tensor) -> tf.Tensor:
+    """The mean Gram matrix with a channel of ones added, `[n, c + 1, c + 1]`.
+
+    [f f', f; f', 1] on average over positions: second moments and means of
+    features `[n, h, w, c]`, at least float32.
+    """
+    shape = tf.shape(features)
+    rows = tf.reshape(features, [shape[0], -1, features.shape[-1]])
+    sums = _products_with_ones(rows)
+    return sums / tf.cast(shape[-3] * shape[-2], sums.dtype)
 
 
 def content_cost(content: tf.Tensor, generated: tf.Tensor) -> tf.Tensor:

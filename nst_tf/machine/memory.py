@@ -55,12 +55,6 @@ def peak(size: tuple[int, int], options: Options, tile: int) -> float:
     return BASE[options.network] + picture + each * at_once
 
 
-def summary(size: tuple[int, int], options: Options, tile: int) -> str:
-    """`tiles of 512 px, about 2.1 GB`: what was chosen and what it takes."""
-    parts = f"tiles of {tile} px" if tile else "no tiles"
-    return f"{parts}, about {peak(size, options, tile) / 1e9:.1f} GB"
-
-
 def choose_tile(size: tuple[int, int], options: Options) -> int:
     """The side of the tiles, or 0 for none: the largest that fits.
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 from nst_tf.engine import transfer, vgg
 from nst_tf.files import record
 from nst_tf.files import weights as weights_
-from nst_tf.machine import devices
+from nst_tf.machine.plan import anywhere
 from nst_tf.options import SMALLEST, Options
 from nst_tf.saved_model import graph
 
@@ -55,31 +55,22 @@ def save(
     )
     if weights.warning:
         warnings.warn(weights.warning, UserWarning, stacklevel=2)
-    precision = options.precision
-    if precision == "auto":  # it may be run anywhere
-        precision = "float32"
-    tile = options.tile if isinstance(options.tile, int) else 0
+    arithmetic = anywhere(options)
     network = vgg.features_model(
         weights.kernels,
         layers,
         options.pooling,
-        precision,
-        devices.transposed(precision, tiled=tile > 0),
+        arithmetic.precision,
+        arithmetic.transposed,
     )
     module = tf.Module(name="nst_tf")
     module.kernels = _stored(network, plan.weights_dtype)
     features = _stateless(network, module.kernels)
-    engine = transfer.build(
-        features,
-        options,
-        options.jit == "on",
-        tile,
-        projections=weights.projections,
-    )
+    engine = transfer.build(features, options, arithmetic, weights.projections)
     functions = _functions(plan, engine)
     for name, function in functions.items():
         setattr(module, ATTRIBUTES.get(name, name), function)
-    recipe = _recipe(plan, weights, precision, functions)
+    recipe = _recipe(plan, weights, arithmetic.precision, functions)
     _write(folder, module, functions, recipe)
     return recipe
 

@@ -110,9 +110,9 @@ def plan(arguments: list[str]) -> int:
     if options.network == "vgg19":  # the numbers of the kernels do not count
         options = options.replace(weights="random")
     expected = forecast.forecast(size, options)
-    for height, width, steps in expected.scales:
+    for height, width, steps in expected.plan.scales:
         print(f"{width} x {height} px, {steps} steps of {options.optimizer}")
-    print(f"{expected} on {devices.describe()}")
+    print(f"{expected} on {expected.plan.device}")
     return OK
 
 

@@ -6,10 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from nst_tf import run as run_
 from nst_tf.forecast import duration, pixels_seen, seconds
 from nst_tf.inputs import Inputs
-from nst_tf.machine import memory
+from nst_tf.result import Result
 
 LONG = 10e6  # pixels times steps: less is done before a forecast has paid
 
@@ -26,7 +25,7 @@ class Progress:
         if self._live:
             self._draw("loading the network ...")
 
-    def show(self, result: run_.Result) -> None:
+    def show(self, result: Result) -> None:
         """Draws where the run is."""
         now = time.monotonic()
         if self.first:
@@ -53,42 +52,43 @@ class Progress:
         if not self._quiet:
             print(text, file=sys.stderr, flush=True)
 
-    def _announce(self, result: run_.Result) -> None:
+    def _announce(self, result: Result) -> None:
         options, network = self._inputs.options, result.record["network"]
-        height, width = self._inputs.size
+        height, width = self._inputs.plan.size
         steps = " + ".join(map(str, result.schedule))
         self.say(
             f"{width} x {height} px, {steps} steps of {options.optimizer}; "
             f"{network['name']}, weights {Path(network['weights']).name} "
             f"({network['sha256'][:8]}), {network['precision']}; "
             f"{result.record['device']}; "
-            + memory.summary((height, width), options, self._inputs.tile)
+            + self._inputs.plan.summary()
             + self._expected(result)
         )
 
-    def _expected(self, result: run_.Result) -> str:
+    def _expected(self, result: Result) -> str:
         """How long it will take, where that is worth finding out."""
-        first, *finer = self._inputs.scales[result.scale :]
+        first, *finer = self._inputs.plan.scales[result.scale :]
         scales = [(*first[:2], first[2] - result.step), *finer]
         if sum(math.prod(scale) for scale in scales) < LONG or self._quiet:
             return ""
         self._told = True
-        options, tile = self._inputs.options, self._inputs.tile
-        return f", about {duration(seconds(scales, options, tile))}"
+        options, plan = self._inputs.options, self._inputs.plan
+        return f", about {duration(seconds(scales, options, plan.arithmetic))}"
 
-    def _left(self, result: run_.Result, each: float | None) -> float | None:
+    def _left(self, result: Result, each: float | None) -> float | None:
         """Seconds; a step takes as long as there are pixels."""
         if each is None:
             return None
         inputs, left = self._inputs, float(result.steps - result.step)
+        tile = inputs.plan.arithmetic.tile
         now, *finer = (
-            (steps, pixels_seen((height, width), inputs.options, inputs.tile))
-            for height, width, steps in inputs.scales[result.scale :]
+            (steps, pixels_seen((height, width), inputs.options, tile))
+            for height, width, steps in inputs.plan.scales[result.scale :]
         )
         left += sum(steps * pixels / now[1] for steps, pixels in finer)
         return left * each
 
-    def _bar(self, result: run_.Result, each, left) -> str:
+    def _bar(self, result: Result, each, left) -> str:
         total = result.total
         filled = 20 * result.count // max(1, total)
         scale = f"scale {result.scale + 1}/{result.scales}  "

@@ -12,6 +12,7 @@ from nst_tf import run as run_
 from nst_tf.files import record
 from nst_tf.machine import devices, memory
 from nst_tf.options import Options
+from nst_tf.result import Result
 from nst_tf.terminal import flags
 from nst_tf.terminal.progress import Progress
 from nst_tf.terminal.writers import Writers
@@ -49,18 +50,24 @@ def stylize(given: flags.Given) -> int:
 def _follow(inputs, progress, writers, resume, past, stopped) -> int:
     """Consumes the run's results; whatever happens, the last is saved."""
     result, code = None, 0
-    strides = writers.strides(sum(inputs.schedule))
+    strides = writers.strides(sum(inputs.plan.schedule))
+    run = run_.Run(inputs, strides, 1.0, resume)
     try:
-        for result in run_.results(inputs, strides, 1.0, resume):
+        for result in run:
             if progress.first:
                 _compare_weights(past, result)
             progress.show(result)
-            writers.take(result)
+            writers.take(result, run)
             if stopped or result.diverged:
                 break
     except (tf.errors.ResourceExhaustedError, MemoryError):
         progress.say("")
-        _error(memory.out_of_memory(inputs.size, inputs.options, inputs.tile))
+        plan = inputs.plan
+        _error(
+            memory.out_of_memory(
+                plan.size, inputs.options, plan.arithmetic.tile
+            )
+        )
         code = 1
     except OSError as error:  # the disk is full, say: save what can be saved
         progress.say("")
@@ -72,9 +79,9 @@ def _follow(inputs, progress, writers, resume, past, stopped) -> int:
         _error("nothing was painted yet: nothing to save.")
         return code or 1
     if result.diverged:
-        _error(run_.divergence(result))
+        _error(result.divergence())
         code = 1
-    for path in writers.finish(result):
+    for path in writers.finish(result, run):
         progress.say(f"Saved {path}")
     if stopped:
         name = signal.Signals(stopped[0]).name
@@ -151,7 +158,7 @@ def _check_resumed(given: flags.Given) -> None:
         )
 
 
-def _compare_weights(past: dict | None, result: run_.Result) -> None:
+def _compare_weights(past: dict | None, result: Result) -> None:
     network = result.record["network"]
     if past and past["network"]["sha256"] != network["sha256"]:
         _error(

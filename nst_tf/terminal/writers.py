@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from nst_tf import run as run_
 from nst_tf.files import images, record
 from nst_tf.inputs import is_file
+from nst_tf.result import Result
+from nst_tf.run import Run
 
 FRAMES = 60  # of an animation, when --every does not say
 SHEET = 8  # pictures of a progression, when --every does not say
@@ -60,14 +61,14 @@ class Writers:
             strides.append(self._saves.steps)
         return strides
 
-    def take(self, result: run_.Result) -> None:
+    def take(self, result: Result, run: Run) -> None:
         """Keeps and writes what this result is due for."""
         if {"costs", "plot"} & set(self._paths):
             row = {"scale": result.scale, "step": result.count}
             self._rows.append({**row, **result.costs})
         ended = result.step == result.steps
         if "checkpoint" in self._paths and self._saves.due(result.count):
-            result.save_checkpoint(self._paths["checkpoint"])
+            run.save_checkpoint(self._paths["checkpoint"])
         if result.scale and not result.step:  # seen already, smaller
             return
         if "animation" in self._paths:
@@ -82,13 +83,13 @@ class Writers:
             name = f"{output.stem}_{result.count:06d}{output.suffix}"
             result.save(output.with_name(name))
 
-    def finish(self, result: run_.Result) -> Iterator[str]:
+    def finish(self, result: Result, run: Run) -> Iterator[str]:
         """Writes everything that waited for the end; yields each path."""
         paths, recipe = self._paths, record.to_json(result.record)
         result.save(paths["output"])
         yield paths["output"]
         if "checkpoint" in paths:
-            result.save_checkpoint(paths["checkpoint"])
+            run.save_checkpoint(paths["checkpoint"])
             yield paths["checkpoint"]
         if "record" in paths:
             record.write_recipe(paths["record"], result.record)
