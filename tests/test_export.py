@@ -42,6 +42,7 @@ EXPORTS = {
     "adam": {"optimizer": "adam", "steps": 6},
     "lbfgs": {
         "optimizer": "lbfgs",
+        "style_statistic": "wasserstein",
         "steps": 8,
         "tv_weight": 0.5,
         "history": 2,

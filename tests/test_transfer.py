@@ -9,6 +9,7 @@ import tensorflow as tf
 from nst_tf.engine import transfer, vgg
 from nst_tf.engine.objective import Objective
 from nst_tf.formulas import losses, optimizers
+from nst_tf.formulas.statistics import STATISTICS
 from nst_tf.options import OPTIMIZERS
 
 CONTENT_LAYERS = (("block4_conv2", 1.0),)
@@ -24,6 +25,7 @@ def engine(
     content=CONTENT_LAYERS,
     range_weight=0.0,
     precision="float32",
+    statistic="gram",
     **own,
 ):
     layers = [layer for layer, _ in content + STYLE_LAYERS]
@@ -32,7 +34,15 @@ def engine(
     takes_rate = "learning_rate" in OPTIMIZERS[name]
     build = method if takes_rate else lambda rate: method()
     float16 = precision == "mixed_float16"
-    objective = Objective(network, content, STYLE_LAYERS, jit, float16=float16)
+    objective = Objective(
+        network,
+        content,
+        STYLE_LAYERS,
+        jit,
+        float16=float16,
+        statistic=STATISTICS[statistic],
+        sizes=dict.fromkeys(layers, 5.0),
+    )
     return transfer.Transfer(objective, build, 0, range_weight)
 
 
@@ -226,14 +236,18 @@ def test_traced_into_a_graph_it_paints_the_same(tiny_kernels, pictures, name):
         ("mixed_float16", 0.02, 0.2),
     ],
 )
+@pytest.mark.parametrize("statistic", STATISTICS)
 def test_xla_gives_the_same_costs(
-    tiny_kernels, pictures, adam, precision, cost, slope
+    tiny_kernels, pictures, precision, cost, slope, statistic
 ):
     content, styles, blend, image = start(pictures)
-    compiled = engine(tiny_kernels, jit=True, precision=precision)
+    usual = engine(tiny_kernels, statistic=statistic)
+    compiled = engine(
+        tiny_kernels, jit=True, precision=precision, statistic=statistic
+    )
     numbers = transfer.Numbers(*map(tf.constant, NUMBERS))
     found = []
-    for objective in (adam.objective, compiled.objective):
+    for objective in (usual.objective, compiled.objective):
         targets = objective.targets(content, styles, blend)
         found.append(objective.evaluate(image[:, ::-1], targets, numbers))
     (plain, gradient), (fused, same) = found
@@ -319,13 +333,19 @@ def test_coarse_to_fine_ends_at_the_full_size(pictures, adam):
                      (1, 2, 48, 64)]  # fmt: skip
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision, statistic",
+    [
+        ("mixed_bfloat16", "gram"),
+        ("mixed_bfloat16", "wasserstein"),
+        ("mixed_float16", "gram"),
+    ],
+)
 def test_half_precision_ends_at_the_cost_of_whole(
-    tiny_kernels, pictures, precision
+    tiny_kernels, pictures, precision, statistic
 ):
     """Evaluated in float32; far smaller and larger weights change nothing."""
-    layers = [layer for layer, _ in CONTENT_LAYERS + STYLE_LAYERS]
-    whole = engine(tiny_kernels)
+    whole = engine(tiny_kernels, "lbfgs", statistic=statistic)
     targets = whole.objective.targets(*start(pictures)[:3])
     for size in (1e-6, 1.0, 1e6):
         numbers = transfer.Numbers(
@@ -333,15 +353,8 @@ def test_half_precision_ends_at_the_cost_of_whole(
         )
         finals = []
         for kind in ("float32", precision):
-            network = vgg.features_model(tiny_kernels, layers, precision=kind)
-            tool = transfer.Transfer(
-                Objective(
-                    network,
-                    CONTENT_LAYERS,
-                    STYLE_LAYERS,
-                    float16=kind == "mixed_float16",
-                ),
-                lambda _: optimizers.lbfgs(),
+            tool = engine(
+                tiny_kernels, "lbfgs", precision=kind, statistic=statistic
             )
             final = last(
                 tool.snapshots(*start(pictures), numbers, lambda _: [30])

@@ -1,0 +1,94 @@
+"""One trace for pictures of every size, whole and in tiles."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import smooth
+
+import nst_tf
+from nst_tf import run
+from nst_tf.engine.tracing import AnySize
+from nst_tf.inputs import prepare
+
+QUICK = {
+    "content_layers": "conv2_1",
+    "style_layers": "conv1_1",
+    "steps": 2,
+    "scales": 2,
+    "optimizer": "adam",
+    "margin": 4,
+}
+SIZES = ((40, 48), (48, 64), (57, 41), (90, 100))
+
+pytestmark = pytest.mark.usefixtures("tiny_weights_everywhere")
+
+
+def test_the_size_is_not_traced_and_the_channels_are():
+    doubled = AnySize(lambda image, factor: image * factor)
+    for height, width in SIZES:
+        image = np.ones((1, height, width, 3), "float32")
+        assert doubled(image, 2.0).shape == image.shape
+    assert doubled.traces == 1
+    doubled(np.ones((1, 4, 4, 5), "float32"), 2.0)
+    assert doubled.traces == 2
+
+
+@pytest.mark.parametrize("tile", ["off", 64])
+@pytest.mark.parametrize("jit", ["off", "on"])
+@pytest.mark.parametrize("statistic", ["gram", "wasserstein"])
+def test_every_size_is_served_by_one_trace(tile, jit, statistic):
+    if jit == "on" and tile != "off":
+        pytest.skip("XLA does not compile tiles: it is refused")
+    options = {**QUICK, "tile": tile, "style_statistic": statistic, "jit": jit}
+    run._engine.cache_clear()
+    for number, (height, width) in enumerate(SIZES):
+        content, style = (
+            smooth(height, width, seed=number + k) for k in (0, 10)
+        )
+        nst_tf.stylize(content, style, **options)
+    prepared = prepare(content, style, **options)
+    engine, _ = run.engine(prepared.options, prepared.plan.arithmetic)
+    objective = engine.objective
+    for functions in (
+        engine.starting,
+        engine.advancing,
+        objective.evaluation,
+        objective._content,
+        objective._style,
+    ):
+        traces = [functions[tiled].traces for tiled in (False, True)]
+        assert traces == [1, 0 if tile == "off" else 1]
+
+
+def test_two_engines_are_kept_and_a_third_frees_the_first():
+    run._engine.cache_clear()
+    content, style = smooth(40, 48, 1), smooth(40, 48, 2)
+
+    def engine(pooling):
+        prepared = prepare(content, style, **QUICK, pooling=pooling)
+        return run.engine(prepared.options, prepared.plan.arithmetic)[0]
+
+    first = engine("avg")
+    assert engine("max") is not first and engine("avg") is first
+    gone = weakref.ref(first)
+    del first
+    nst_tf.stylize(content, style, **QUICK, pooling="avg")
+    for weight in (1.0, 0.0):  # without content: another engine
+        nst_tf.stylize(content, style, **QUICK, content_weight=weight)
+        nst_tf.stylize(
+            content, style, **QUICK, content_weight=weight, pooling="max"
+        )
+    gc.collect()
+    assert gone() is None
+
+
+def test_results_hold_a_picture_and_no_state():
+    results = list(
+        nst_tf.snapshots(smooth(40, 48, 1), smooth(40, 48, 2), every=1, **QUICK)
+    )
+    for result in results:
+        held = [v for v in vars(result).values() if tf.is_tensor(v)]
+        assert [tuple(v.shape) for v in held] == [result.tensor.shape]
