@@ -13,15 +13,16 @@ def features(*shape, seed=0):
 
 
 def gram_by_loops(image, mask=None):
-    """G_kk' = sum_ij a_ijk a_ijk', one image, term by term."""
+    """G_kk' = sum_ij m_ij a_ijk a_ijk', one image, term by term."""
     height, width, channels = image.shape
     gram = np.zeros((channels, channels))
     for i in range(height):
         for j in range(width):
-            position = image[i, j] * (1 if mask is None else mask[i, j])
+            weight = 1 if mask is None else mask[i, j]
+            position = image[i, j]
             for k in range(channels):
                 for other in range(channels):
-                    gram[k, other] += position[k] * position[other]
+                    gram[k, other] += weight * position[k] * position[other]
     return gram
 
 
@@ -128,11 +129,17 @@ def test_mask_of_a_half_is_that_half_alone():
     assert_close(losses.mean_gram(image, mask), gram_by_loops(left) / 12)
 
 
-def test_soft_mask_multiplies_the_features():
+def test_a_soft_mask_weighs_the_positions():
     image, mask = features(3, 4, 5), features(3, 4, seed=1)
     expected = gram_by_loops(image, mask)
     assert_close(losses.gram_matrix(image, mask), expected)
     assert_close(losses.mean_gram(image, mask), expected / mask.sum())
+
+
+def test_a_mask_of_halves_changes_no_mean():
+    image = features(3, 4, 5)
+    half = losses.mean_gram(image, np.full((3, 4), 0.5))
+    assert_close(half, losses.mean_gram(image))
 
 
 def test_each_image_of_a_batch_has_its_own_mask():

@@ -27,7 +27,7 @@ def gram_matrix(
     Args:
       features: `[n, h, w, c]` or `[h, w, c]`; a matrix `[c, positions]`
         is the course's A, and gives A A^T.
-      mask: `[h, w]` or `[n, h, w]`, multiplies the features.
+      mask: `[h, w]` or `[n, h, w]`, the weight of each position.
 
     Returns:
       `[n, c, c]` (`[c, c]` for a single image or a matrix), at least float32.
@@ -43,7 +43,7 @@ def gram_matrix(
         )
     if mask is not None:
         features = _at_least_float32(features)
-        features *= tf.cast(mask, features.dtype)[..., None]
+        features *= tf.sqrt(tf.cast(mask, features.dtype))[..., None]
     shape = tf.shape(features)
     channels = features.shape[-1] or shape[-1]
     rows = tf.reshape(features, tf.concat([shape[:-3], [-1, channels]], axis=0))
@@ -124,8 +124,8 @@ def _products_in_parts(rows: tf.Tensor, ones: int = 0) -> tf.Tensor:
 def mean_gram(features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
     """The Gram matrix divided by the number of positions, `[n, c, c]`.
 
-    With a mask the divisor is the mask's sum, so that a mask of ones changes
-    nothing; a mask of zeros gives zeros. Independent of the image's size:
+    With a mask m it is sum m f f' / sum m, so that neither a mask of ones nor
+    one of halves changes anything; a mask of zeros gives zeros. Independent of the image's size:
     this is what is compared.
     """
     gram = gram_matrix(features, mask)
