@@ -183,7 +183,9 @@ def test_the_courses_preset_is_the_courses():
     options = Options(**flags.read_preset("course"))
     assert (options.content_weight, options.style_weight) == (10, 40)
     assert [weight for _, weight in options.style_layers] == [0.2] * 5
-    assert options.optimizer == "adam"
+    assert options.content_layers == (("block4_conv2", 1),)
+    assert options.tv_weight == 0
+    assert options.init == "noise" and 0 < options.noise_ratio < 1
 
 
 def test_unknown_presets_are_rejected_with_a_suggestion():
