@@ -133,7 +133,10 @@ def _pairs(value: Iterable) -> list:
         ) from None
 
 
-def _option(default, group, help_text, low=None, high=None, choices=()):
+def _option(
+    default, group, help_text, low=None, high=None, choices=(), first=False
+):
+    """A field; `first` are those that a short help shows."""
     return dataclasses.field(
         default=default,
         metadata={
@@ -142,6 +145,7 @@ def _option(default, group, help_text, low=None, high=None, choices=()):
             "low": low,
             "high": high,
             "choices": tuple(choices),
+            "first": first,
         },
     )
 
@@ -157,10 +161,20 @@ class Options:
 
     # Costs
     content_weight: float = _option(
-        10.0, "costs", "alpha, the weight of the content cost", 0, math.inf
+        10.0,
+        "costs",
+        "alpha, the weight of the content cost",
+        0,
+        math.inf,
+        first=True,
     )
     style_weight: float = _option(
-        40.0, "costs", "beta, the weight of the style cost", 0, math.inf
+        40.0,
+        "costs",
+        "beta, the weight of the style cost",
+        0,
+        math.inf,
+        first=True,
     )
     tv_weight: float = _option(
         3e5, "costs", "gamma, the weight of the total variation", 0, math.inf
@@ -196,6 +210,7 @@ class Options:
         "long side of the style relative to the result's",
         0.01,
         16.0,
+        first=True,
     )
     # Start
     init: str = _option(
@@ -265,6 +280,7 @@ class Options:
         "many at each further one",
         0,
         10**7,
+        first=True,
     )
     max_size: int = _option(
         512,
@@ -272,6 +288,7 @@ class Options:
         "long side of the result in pixels; 0: the file's",
         0,
         10**6,
+        first=True,
     )
     enlarge: bool = _option(
         False, "size", "let --max_size enlarge smaller pictures"

@@ -19,8 +19,8 @@ from nst_tf.files import images, record
 from nst_tf.formulas import losses
 from nst_tf.options import Options
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
-LIGHTHOUSE = SCRIPTS.parent / "examples" / "content_lighthouse.jpg"
+ROOT = Path(__file__).resolve().parent.parent
+LIGHTHOUSE = ROOT / "examples" / "content_lighthouse.jpg"
 
 
 @pytest.fixture

@@ -245,6 +245,8 @@ def test_weights_that_are_none_are_said_so(
         (["presets"], 0, "course"),
         (["show", "--help"], 0, "nst-tf show"),
         (["stylize", "--help"], 0, "--style_weight"),
+        (["stylize", "--helpfull"], 0, "--learning_rate"),
+        (["--helpfull"], 0, "--learning_rate"),
     ],
 )
 def test_help_answers(arguments, code, text, capsys):

@@ -9,8 +9,8 @@ import distill
 import numpy as np
 import pytest
 import tensorflow as tf
-from distill_crops import crop, varied
-from distill_networks import (
+from crops import crop, varied
+from networks import (
     BITS,
     LAYERS,
     TAUGHT,
@@ -21,7 +21,7 @@ from distill_networks import (
     shortened,
     teacher_parts,
 )
-from distill_training import Training, write
+from training import Training, write
 
 from nst_tf.formulas import losses
 
@@ -53,7 +53,7 @@ def photographs(pictures):
 @pytest.fixture
 def exact(monkeypatch):
     """Files hold all of float16's bits: few channels even out no rounding."""
-    monkeypatch.setattr("distill_networks.BITS", 11)
+    monkeypatch.setattr("networks.BITS", 11)
 
 
 def started(settings, tiny_kernels, photographs):

@@ -183,7 +183,9 @@ def test_the_courses_preset_is_the_courses():
     options = Options(**flags.read_preset("course"))
     assert (options.content_weight, options.style_weight) == (10, 40)
     assert [weight for _, weight in options.style_layers] == [0.2] * 5
-    assert options.optimizer == "adam"
+    assert options.content_layers == (("block4_conv2", 1),)
+    assert options.tv_weight == 0
+    assert options.init == "noise" and 0 < options.noise_ratio < 1
 
 
 def test_unknown_presets_are_rejected_with_a_suggestion():
@@ -254,20 +256,38 @@ def test_a_contradiction_that_was_typed_stays_one():
 # Help
 
 
-def test_help_names_every_flag_once():
+def test_full_help_names_every_flag_once():
     names = [f"--{name}" for name in OPTIONS + OTHERS]
-    assert sorted(described(flags.help_text("stylize"))) == sorted(names)
+    text = flags.help_text("stylize", full=True)
+    assert sorted(described(text)) == sorted(names)
+    assert "--helpfull" not in text
+
+
+@pytest.mark.parametrize("command", flags.FLAGS)
+def test_help_names_what_matters_first_and_counts_the_rest(command):
+    short = flags.help_text(command)
+    every = described(flags.help_text(command, full=True))
+    first = described(short)
+    assert "--preset" in first and "--style_weight" in first
+    assert 5 <= len(first) <= 12 and first.items() <= every.items()
+    assert short.endswith(f"--helpfull shows all {len(every)} flags.")
+
+
+def test_help_that_hides_nothing_points_nowhere():
+    for command in ("show", "presets"):
+        assert "--helpfull" not in flags.help_text(command)
 
 
 @pytest.mark.parametrize("command", ["stylize", "show", "presets"])
-def test_help_fits_the_terminal(command):
-    lines = flags.help_text(command).splitlines()
+@pytest.mark.parametrize("full", [True, False])
+def test_help_fits_the_terminal(command, full):
+    lines = flags.help_text(command, full).splitlines()
     assert lines[0].startswith(f"nst-tf {command}")
     assert max(map(len, lines)) <= 80
 
 
 def test_help_says_what_flags_are_for():
-    about = described(flags.help_text("stylize"))
+    about = described(flags.help_text("stylize", full=True))
     for field in dataclasses.fields(Options):
         text = about[f"--{field.name}"]
         assert text.startswith(field.metadata["help"])
@@ -297,11 +317,13 @@ def test_help_says_what_flags_are_for():
     ],
 )
 def test_help_shows_defaults(name, default):
-    assert described(flags.help_text("stylize"))[f"--{name}"].endswith(default)
+    assert described(flags.help_text("stylize", full=True))[
+        f"--{name}"
+    ].endswith(default)
 
 
 def test_defaults_shown_are_those_taken():
-    about = described(flags.help_text("stylize"))
+    about = described(flags.help_text("stylize", full=True))
     for field in dataclasses.fields(Options):
         if field.default is None or field.default == ():
             continue

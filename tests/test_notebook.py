@@ -1,5 +1,9 @@
 """The notebook: clean as committed, and running from its first cell on."""
 
+import importlib.util
+import sys
+import types
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,7 @@ from nst_tf.files import record
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("ipykernel")
+inputtransformer2 = pytest.importorskip("IPython.core.inputtransformer2")
 
 ROOT = Path(__file__).resolve().parent.parent
 PATH = ROOT / "notebooks" / "nst_tf_colab.ipynb"
@@ -58,18 +63,56 @@ def test_it_is_committed_without_what_a_run_leaves(notebook):
             assert cell.execution_count is None
 
 
-def test_the_repository_is_named_once_in_the_first_code_cell(notebook):
-    naming = [c.id for c in notebook.cells if "github.com" in c.source]
-    assert naming == ["set-up"]
-    assert notebook.cells[1].id == "set-up"
-    assert notebook.cells[1].source.count("github.com") == 1
-
-
 def test_tensorflow_is_never_installed(notebook):
     for cell in notebook.cells:
         for line in cell.source.splitlines():
             if line.strip().startswith(("%", "!")) and "install" in line:
                 assert "--no-deps ./" in line
+
+
+@pytest.mark.parametrize("uploaded", ["beside", "when asked"])
+@pytest.mark.parametrize("name", ["nst_tf.zip", "nst_tf-0.1.0-py3-none.whl"])
+def test_in_colab_it_installs_the_file_that_was_uploaded(
+    notebook, tmp_path, monkeypatch, name, uploaded
+):
+    def upload():
+        with zipfile.ZipFile(name, "w") as archive:
+            archive.writestr("examples/content_lighthouse.jpg", "a picture")
+        return {name: Path(name).read_bytes()}
+
+    asked, ran = [], []
+    files = types.ModuleType("files")
+    files.upload = lambda: asked.append(name) or upload()
+    colab = types.ModuleType("google.colab")
+    colab.files = files
+    monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: ran or None)
+    monkeypatch.chdir(tmp_path)
+    if uploaded == "beside":
+        upload()
+
+    class Shell:
+        def run_line_magic(self, magic, line):
+            ran.append(line.replace("{archive}", space["archive"]))
+
+    space = {"get_ipython": Shell}
+    cell = notebook.cells[1]
+    source = inputtransformer2.TransformerManager().transform_cell(cell.source)
+    exec(source, space)
+    exec(notebook.cells[_parameters(notebook)].source, space | {"ON_GPU": 0})
+
+    assert ran == [f"install --quiet --no-deps ./{name}"]
+    assert len(asked) == (uploaded == "when asked")
+    samples = tmp_path / space["PROJECT"] / "examples"
+    assert samples.is_dir() == name.endswith(".zip")
+
+
+def test_the_second_cell_says_how_to_get_the_project(notebook):
+    title, cell = notebook.cells[:2]
+    assert cell.id == "set-up"
+    assert "git archive --output=nst_tf.zip HEAD" in title.source
+    assert "python -m build" in title.source
 
 
 def test_parameters_are_constants_in_a_cell_of_their_own(notebook):

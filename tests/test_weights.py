@@ -471,7 +471,9 @@ def test_another_file_is_no_slim_network(tmp_path, file):
     np.savez(tmp_path / "a.npz", **{"block1_conv1/kernel": np.zeros(3)})
     (tmp_path / "text.npz").write_text("no arrays")
     for path in (tmp_path / "a.npz", tmp_path / "text.npz", file[0]):
-        with pytest.raises(ValueError, match="distill.py wrote; .*is not one"):
+        with pytest.raises(
+            ValueError, match="scripts/distill wrote; .*is not one"
+        ):
             weights.load(str(path), 0, "vgg19_slim")
 
 

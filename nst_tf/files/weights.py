@@ -105,7 +105,7 @@ def check(spec: str, network: str = "vgg19") -> None:
         if spec in ("imagenet", "random"):
             raise ValueError(
                 f'`weights`: vgg19_slim has no weights "{spec}". Leave '
-                "--weights out, or give a file that scripts/distill.py wrote."
+                "--weights out, or give a file that scripts/distill wrote."
             )
         spec = str(SLIM) if spec == "auto" else spec
     named = os.environ.get(VARIABLE) if spec == "auto" else None
@@ -163,7 +163,7 @@ def download(
 
 
 def _slim(path: Path, layers: Iterable[str]) -> Weights:
-    """A file that scripts/distill.py wrote."""
+    """A file that scripts/distill wrote."""
     try:
         with np.load(path) as file:
             arrays = {
@@ -181,7 +181,7 @@ def _slim(path: Path, layers: Iterable[str]) -> Weights:
         }
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"`weights` should be a file that scripts/distill.py wrote; "
+            f"`weights` should be a file that scripts/distill wrote; "
             f'"{path}" is not one ({error}).'
         ) from None
     projections = {

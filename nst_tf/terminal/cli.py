@@ -63,8 +63,8 @@ def _dispatch(argv: list[str]) -> int:
             f'there is no command "{name}".'
             + (suggest(name, COMMANDS) or f" Known: {', '.join(COMMANDS)}.")
         )
-    if {"--help", "-h"} & set(rest):
-        print(flags.help_text(name))
+    if {"--help", "-h", "--helpfull"} & set(rest):
+        print(flags.help_text(name, full="--helpfull" in rest))
         return OK
     return COMMANDS[name](rest)
 
@@ -170,7 +170,7 @@ def _overview() -> str:
         "  nst-tf --content=photo.jpg --style=painting.jpg "
         "--output=painted.png",
         "",
-        "Commands (nst-tf COMMAND --help tells more):",
+        "Commands (nst-tf COMMAND --help tells more, --helpfull all):",
     ]
     for name, command in COMMANDS.items():
         lines.append(f"  {name:<10} {command.__doc__}")

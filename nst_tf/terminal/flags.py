@@ -16,13 +16,17 @@ from nst_tf.options import OPTIMIZERS, Options, suggest
 
 
 class Flag(NamedTuple):
-    """A flag that is no option: it does not decide the result."""
+    """A flag that is no option: it does not decide the result.
+
+    `many` may be given again; `first` are those that a short help shows.
+    """
 
     name: str
     group: str
     help: str
     default: Any = None
     many: bool = False
+    first: bool = False
 
 
 GROUPS = {
@@ -37,16 +41,33 @@ GROUPS = {
     "machine": "Machine",
 }
 STYLIZE = (
-    Flag("content", "pictures", "the photograph"),
-    Flag("style", "pictures", "the painting; may be given again", many=True),
+    Flag("content", "pictures", "the photograph", first=True),
+    Flag(
+        "style",
+        "pictures",
+        "the painting; may be given again",
+        many=True,
+        first=True,
+    ),
     Flag(
         "output",
         "pictures",
         "the result: .png .jpg .webp .tif .avif",
         "stylized.png",
+        first=True,
     ),
-    Flag("preset", "pictures", "a set of options; nst-tf presets lists them"),
-    Flag("from", "pictures", "a result to run again; what is typed wins"),
+    Flag(
+        "preset",
+        "pictures",
+        "a set of options; nst-tf presets lists them",
+        first=True,
+    ),
+    Flag(
+        "from",
+        "pictures",
+        "a result to run again; what is typed wins",
+        first=True,
+    ),
     Flag("every", "files", "also save a picture each so many steps"),
     Flag("record", "files", "the recipe, as .json"),
     Flag("costs", "files", "the cost terms of each step, as .csv or .json"),
@@ -62,9 +83,14 @@ STYLIZE = (
     Flag("quiet", "machine", "print errors and warnings only", False),
 )
 EXPORT = (
-    Flag("output", "files", "the folder to make, as models/nst/1"),
-    Flag("preset", "files", "a set of options; nst-tf presets lists them"),
-    Flag("styles", "styles", "how many styles a call takes", 1),
+    Flag("output", "files", "the folder to make, as models/nst/1", first=True),
+    Flag(
+        "preset",
+        "files",
+        "a set of options; nst-tf presets lists them",
+        first=True,
+    ),
+    Flag("styles", "styles", "how many styles a call takes", 1, first=True),
     Flag("reports", "size", "rows of costs at each scale, first and last", 11),
     Flag("max_pixels", "size", "refuse pictures of more; 0: any", 0),
     Flag("max_steps", "size", "refuse calls for more at a scale", 10**7),
@@ -76,9 +102,14 @@ EXPORT = (
     ),
 )
 PLAN = (
-    Flag("size", "size", "of the result, as 8000x6000"),
-    Flag("preset", "size", "a set of options; nst-tf presets lists them"),
-    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
+    Flag("size", "size", "of the result, as 8000x6000", first=True),
+    Flag(
+        "preset",
+        "size",
+        "a set of options; nst-tf presets lists them",
+        first=True,
+    ),
+    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto", first=True),
 )
 # The commands that stylise: their own flags, the options without a meaning.
 FLAGS = {"stylize": STYLIZE, "export": EXPORT, "plan": PLAN}
@@ -152,21 +183,29 @@ def merge(base: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
     return {**base, **typed}
 
 
-def help_text(command: str) -> str:
-    """A command's usage and its flags, grouped, with their defaults."""
+def help_text(command: str, full: bool = False) -> str:
+    """A command's usage and its flags, grouped, with their defaults.
+
+    Args:
+      command: its name.
+      full: all flags; those that are `first` otherwise.
+    """
     usage = f"nst-tf {command} {POSITIONAL.get(command, '[--flag=value ...]')}"
-    lines = [usage]
-    grouped: dict[str, list[tuple[str, str, Any]]] = {}
-    for flag in _flags_of(command):
-        row = flag.name, flag.help, flag.default
-        grouped.setdefault(flag.group, []).append(row)
+    rows = [
+        (f.group, f.first, _help_line(f.name, f.help, f.default))
+        for f in _flags_of(command)
+    ]
     for field in _fields_of(command):
-        row = field.name, _about(field), _default_text(field)
-        grouped.setdefault(field.metadata["group"], []).append(row)
+        line = _help_line(field.name, _about(field), _default_text(field))
+        rows.append((field.metadata["group"], field.metadata["first"], line))
+    lines = [usage]
     for group, title in GROUPS.items():
-        if group in grouped:
-            lines += ["", f"{title}:"]
-            lines += [_help_line(*row) for row in grouped[group]]
+        shown = [
+            line for own, first, line in rows if own == group and first | full
+        ]
+        lines += ["", f"{title}:", *shown] if shown else []
+    if not full and not all(first for _, first, _ in rows):
+        lines += ["", f"--helpfull shows all {len(rows)} flags."]
     return "\n".join(lines)
 
 

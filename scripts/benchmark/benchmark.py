@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
 """Seconds, memory and costs of nst_tf, alone and beside plain programs.
 
-    scripts/benchmark.py optimizers CONTENT STYLE    each optimiser, a table
-    scripts/benchmark.py compare CONTENT STYLE       beside plain TensorFlow
-                                                     and plain PyTorch
-    scripts/benchmark.py time_to_cost CONTENT STYLE  how soon it is as far as
-                                                     plain Adam in the end
-    scripts/benchmark.py floor CONTENT               what the convolutions'
-                                                     arithmetic takes at least
+    scripts/benchmark/benchmark.py TASK ...
 
-scripts/yardsticks.py has what is measured, and what a curve is. Every run has
+    optimizers CONTENT STYLE    each optimiser, a table
+    compare CONTENT STYLE       beside plain TensorFlow and plain PyTorch
+    time_to_cost CONTENT STYLE  how soon it is as far as plain Adam in the end
+    floor CONTENT               what the convolutions' arithmetic takes at least
+
+yardsticks.py has what is measured, and what a curve is. Every run has
 a process of its own, as TensorFlow keeps what it once compiled and the most
 memory it ever took. All start from the content image, at one scale; compared,
 without a margin. Costs are those that a contender reports, in its precision.
@@ -35,8 +34,9 @@ from nst_tf.files import record
 from nst_tf.options import LAYERS, OPTIMIZERS, Options
 from nst_tf.terminal import cli
 
-ROOT = Path(__file__).resolve().parent.parent
-YARDSTICKS = ROOT / "scripts" / "yardsticks.py"
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parents[1]
+YARDSTICKS = FOLDER / "yardsticks.py"
 TERMS = ("total", "content", "style", "tv")
 CONTENDERS = {  # as they are called in tables
     "nst_tf": "nst_tf",

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Repeats the run that Gatys published, and prints our costs beside his.
 
-    scripts/reproduce_gatys.py CONTENT STYLE --output=DIR
+    scripts/benchmark/reproduce_gatys.py CONTENT STYLE --output=DIR
 
 CONTENT is the Neckarfront (1024 x 768) and STYLE his vangogh_starry_night.jpg
 (970 x 768), both of github.com/leongatys/PytorchNeuralStyleTransfer, whose

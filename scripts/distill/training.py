@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from distill_crops import crop, varied
-from distill_networks import (
+from crops import crop, varied
+from networks import (
     FAST,
     GROUP,
     INPUT_SCALE,

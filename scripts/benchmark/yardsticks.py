@@ -1,6 +1,6 @@
-"""What scripts/benchmark.py measures: each task in a process of its own.
+"""What benchmark.py measures: each task in a process of its own.
 
-    scripts/yardsticks.py TASK < JOB    TASK: see TASKS; JOB: JSON
+    scripts/benchmark/yardsticks.py TASK < JOB    TASK: see TASKS; JOB: JSON
 
 nst_tf, and two plain programs to hold beside it: the TensorFlow tutorial's
 algorithm (Adam, a Keras extractor, an einsum) and that of the PyTorch ports

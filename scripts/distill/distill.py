@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from distill_crops import VARIED, read_pictures
-from distill_networks import (
+from crops import VARIED, read_pictures
+from networks import (
     BITS,
     GROUP,
     LOSS_WEIGHTS,
@@ -31,8 +31,8 @@ from distill_networks import (
     read_file,
     teacher_parts,
 )
-from distill_training import DEFAULTS, Training, engine, paint, write
 from PIL import Image
+from training import DEFAULTS, Training, engine, paint, write
 
 from nst_tf.engine import transfer
 from nst_tf.files import images
