@@ -125,8 +125,8 @@ def mean_gram(features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
     """The Gram matrix divided by the number of positions, `[n, c, c]`.
 
     With a mask m it is sum m f f' / sum m, so that neither a mask of ones nor
-    one of halves changes anything; a mask of zeros gives zeros. Independent of the image's size:
-    this is what is compared.
+    one of halves changes anything; a mask of zeros gives zeros. Independent of
+    the image's size: this is what is compared.
     """
     gram = gram_matrix(features, mask)
     if mask is None:

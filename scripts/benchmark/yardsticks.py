@@ -241,7 +241,7 @@ def run_prepare(job: dict) -> dict:
             start=given.image[None],
             **kernels,
         )
-        sizes[path] = given.size
+        sizes[path] = given.plan.size
     return {"sizes": sizes}
 
 
