@@ -329,17 +329,18 @@ def test_a_palette_of_a_third_picture_is_among_the_inputs(files, tmp_path):
     colours[:10] //= 2
     PIL.Image.fromarray(colours).save(palette)
     given = {**QUICK, "color_image": str(palette)}
-    result = nst_tf.stylize(*files, **given)
+    running = run.Run(prepare(*files, **given))
+    *_, result = running
     assert result.record["inputs"]["color_image"]["path"] == str(palette)
     assert str(palette) in record.input_paths(result.record)
     with pytest.raises(ValueError, match="inputs are never overwritten"):
         result.save(palette)
-    result.save_checkpoint(tmp_path / "a.npz")
+    running.save_checkpoint(tmp_path / "a.npz")
     resume = record.read_checkpoint(tmp_path / "a.npz")
-    next(run.results(prepare(*files, **given), resume=resume))
+    next(run.Run(prepare(*files, **given), resume=resume))
     PIL.Image.fromarray(255 - colours).save(palette)
     with pytest.raises(ValueError, match="`resume`: the inputs"):
-        next(run.results(prepare(*files, **given), resume=resume))
+        next(run.Run(prepare(*files, **given), resume=resume))
 
 
 @pytest.mark.parametrize("color", ["content", "luminance"])
@@ -361,10 +362,11 @@ def test_colours_are_the_same_in_tiles_and_after_a_pause(
     whole = nst_tf.stylize(*files, **chosen)
     tiled = nst_tf.stylize(*files, **chosen, tile=64)
     assert np.abs(whole.tensor - tiled.tensor).max() < 0.02
-    middle = nst_tf.stylize(*files, **{**chosen, "steps": 2})
-    middle.save_checkpoint(tmp_path / "a.npz")
+    running = run.Run(prepare(*files, **{**chosen, "steps": 2}))
+    list(running)
+    running.save_checkpoint(tmp_path / "a.npz")
     resume = record.read_checkpoint(tmp_path / "a.npz")
-    *_, last = run.results(prepare(*files, **chosen), resume=resume)
+    *_, last = run.Run(prepare(*files, **chosen), resume=resume)
     np.testing.assert_array_equal(last.tensor, whole.tensor)
 
 
