@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
+from nst_tf.engine import coloring
 from nst_tf.files import images
 from nst_tf.files import weights as weights_
 from nst_tf.machine.plan import Plan, resolve, scaled
 from nst_tf.options import SMALLEST, Options
+
+SMALL = 0.5  # a style shorter than this, of the result, gets a warning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,13 +25,14 @@ class Inputs:
     """A stylisation ready to start: everything read, nothing computed."""
 
     options: Options
-    content: np.ndarray  # float32 [h, w, 3], of the result's size
+    content: np.ndarray  # float32 [h, w, 3], of the result's size, as seen
     styles: Sequence[np.ndarray]
     blend: Sequence[float]
     image: np.ndarray  # where the coarsest scale starts
     alpha: np.ndarray | None
     plan: Plan  # what this comes to on this machine
     sources: dict[str, Any]  # paths and digests, for the recipe
+    photograph: np.ndarray | None = None  # whose chroma the results get back
 
 
 def prepare(content, style, *, options=None, **overrides) -> Inputs:
@@ -61,17 +66,36 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
         "init": (
             identity(options.init, "init") if is_file(options.init) else None
         ),
+        "color_image": (
+            identity(options.color_image, "color_image")
+            if options.color_image
+            else None
+        ),
     }
+    seen, styles = _colored(rgb, styles, options)
     return Inputs(
         options=options,
-        content=rgb,
+        content=seen,
         styles=styles,
         blend=options.style_blend or (1.0,) * len(styles),
-        image=_first_image(rgb, styles, size, options),
+        image=_first_image(seen, styles, size, options),
         alpha=alpha,
         plan=plan,
         sources=identities,
+        photograph=rgb if coloring.gives_chroma(options) else None,
     )
+
+
+def _colored(content, styles: list, options: Options):
+    """The content and the styles in the colours that the options ask for."""
+    if not options.color_share():
+        return content, styles
+    image = None
+    if options.color_image is not None:
+        image = _read(options.color_image, "color_image").rgb
+    with tf.device("CPU"):  # its memory is there, and matrices are 3 x 3
+        seen, styles = coloring.seen(content, styles, options, image)
+        return np.asarray(seen), [np.asarray(style) for style in styles]
 
 
 def _check_sources(content, styles: list, options: Options) -> None:
@@ -97,6 +121,16 @@ def _check_sources(content, styles: list, options: Options) -> None:
         )
     if not styles and options.init == "style":
         raise ValueError("`init` is style, but there is no `style`.")
+    if content is None and options.color != "style":
+        raise ValueError(
+            f"`color` is {options.color}, but there is no `content`. Give "
+            "one, or a --color_image=PATH."
+        )
+    if not styles and (options.color_image or options.color == "content"):
+        raise ValueError(
+            f"`{'color_image' if options.color_image else 'color'}` recolours "
+            "the `style`, which is missing. Give a painting, or leave it out."
+        )
     blend = options.style_blend
     if blend and len(blend) != len(styles):
         raise ValueError(
@@ -126,10 +160,34 @@ def _read(source, name: str) -> images.Picture:
 
 
 def _style(rgb: np.ndarray, size, options: Options) -> np.ndarray:
-    wanted = max(SMALLEST, round(max(size) * options.style_scale))
-    fitted = images.fit(rgb.shape[:2], wanted, options.enlarge)
+    fitted = style_size(rgb.shape[:2], size, options)
     _check_size("style", fitted, options.factors(size)[0])
+    largest = max(size) * min(1.0, options.style_scale)
+    if max(fitted) < SMALL * largest:
+        height, width = rgb.shape[:2]
+        warnings.warn(
+            f"`style` has {width} x {height} pixels beside a result of "
+            f"{size[1]} x {size[0]}: strokes come out tiny. A larger file is "
+            f"best; --style_scale={max(size) / max(height, width):.2g} "
+            "enlarges this one to the result's size, and blurs it.",
+            UserWarning,
+            stacklevel=4,
+        )
     return images.resize(rgb, fitted)
+
+
+def style_size(
+    style: tuple[int, int], size: tuple[int, int], options: Options
+) -> tuple[int, int]:
+    """Height and width at which a style is used beside a result of `size`.
+
+    At scale 1 it is as long as the result, or as it is where it is smaller
+    and nobody asked to enlarge; `style_scale` counts from there.
+    """
+    usual = max(size) if options.enlarge else min(max(size), max(style))
+    wanted = round(usual * options.style_scale)
+    wanted = max(wanted, min(SMALLEST, usual))
+    return images.fit(style, wanted, enlarge=True)
 
 
 def _first_image(content, styles, size, options: Options) -> np.ndarray:
@@ -141,12 +199,14 @@ def _first_image(content, styles, size, options: Options) -> np.ndarray:
         return images.resize(_cover(styles[0], size), coarse)
     if options.init != "noise":
         picture = _read(options.init, "init").rgb
-        return images.resize(_cover(picture, size), coarse)
+        image = images.resize(_cover(picture, size), coarse)
+        return np.asarray(coloring.paled(image, options))
     generator = np.random.default_rng(options.seed)
     if options.noise == "gaussian":
         noise = generator.normal(0.5, 0.25, (*coarse, 3)).clip(0, 1)
     else:
         noise = generator.random((*coarse, 3))
+    noise = np.asarray(coloring.paled(noise, options))
     ratio = 1.0 if options.noise_ratio is None else options.noise_ratio
     mixed = ratio * noise + (1 - ratio) * images.resize(content, coarse)
     return mixed.astype("float32")

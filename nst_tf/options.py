@@ -207,10 +207,30 @@ class Options:
     style_scale: float = _option(
         1.0,
         "styles",
-        "long side of the style relative to the result's",
+        "size of the strokes: long side of the style relative to the "
+        "result's, or to its own where that is smaller",
         0.01,
         16.0,
         first=True,
+    )
+    # Colours
+    color: str = _option(
+        "style",
+        "colours",
+        "the style's own; the content's, by mapping the style's to them; or "
+        "light and dark alone painted, the content's chroma kept",
+        choices=("style", "content", "luminance"),
+    )
+    color_strength: float | None = _option(
+        None,
+        "colours",
+        "share of the way from the style's colours to those asked for; 1 by "
+        "default",
+        0,
+        1,
+    )
+    color_image: str | None = _option(
+        None, "colours", "PATH of a picture to whose colours the style's go"
     )
     # Start
     init: str = _option(
@@ -352,6 +372,7 @@ class Options:
                         f"`{name}` needs `init` to be noise; "
                         f'received init "{self.init}".'
                     )
+        self._check_color()
         if not self.content_weight and not self.style_weight:
             raise ValueError(
                 "`content_weight` and `style_weight` are both 0: nothing to "
@@ -375,6 +396,25 @@ class Options:
                     f'with optimizer "{self.optimizer}". Leave it out, or '
                     f"choose --optimizer={users[0]}."
                 )
+
+    def _check_color(self):
+        if self.color_image is None and self.color == "style":
+            if self.color_strength is not None:
+                raise ValueError(
+                    "`color_strength` needs `color` to be content or "
+                    'luminance, or a `color_image`; received color "style".'
+                )
+        elif self.color_image is not None and self.color != "style":
+            raise ValueError(
+                "`color_image` says whose colours, and so does `color`; "
+                f'received both, color "{self.color}". Give one of them.'
+            )
+
+    def color_share(self) -> float:
+        """How far colours go from the style's to those asked for, 0 to 1."""
+        if self.color == "style" and self.color_image is None:
+            return 0.0
+        return 1.0 if self.color_strength is None else self.color_strength
 
     def optimizer_arguments(self) -> dict[str, float]:
         """The chosen optimiser's arguments, defaults filled in."""
@@ -469,7 +509,7 @@ def _validated(field: dataclasses.Field, value: Any) -> Any:
         if not isinstance(value, bool):
             raise ValueError(f'expected true or false; received "{value}".')
         return value
-    if isinstance(field.default, str):
+    if "str" in str(field.type):
         if not isinstance(value, str) or not value:
             raise ValueError(f'expected a word or a path; received "{value}".')
         return value

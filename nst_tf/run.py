@@ -6,13 +6,13 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.engine import transfer, vgg
+from nst_tf.engine import coloring, transfer, vgg
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.files import record
 from nst_tf.files import weights as weights_
@@ -112,6 +112,7 @@ class Run(Iterator[Result]):
             seconds, first = past["seconds"], past["step"]
             restored = past["scale"], transferring.restore(arrays)
             recipe["costs"]["start"] = past["costs"]["start"]
+        shown = _shown(inputs)
         started = time.monotonic() - seconds
         for snapshot in transferring.snapshots(
             _tensor(inputs.content),
@@ -123,7 +124,8 @@ class Run(Iterator[Result]):
             inputs.plan.factors,
             restored,
         ):
-            result = _result(inputs, snapshot, recipe, started)
+            image = shown(snapshot)
+            result = _result(inputs, snapshot, image, recipe, started)
             recipe["costs"]["start"] = result.record["costs"]["start"]
             self._state, self._recipe = snapshot.state, result.record
             place = result.scale, result.step
@@ -133,6 +135,22 @@ class Run(Iterator[Result]):
             yield result
             if result.last:
                 return
+
+
+def _shown(inputs: Inputs) -> Callable[[transfer.Snapshot], tf.Tensor]:
+    """From a snapshot to its picture in the colours that it is to have."""
+    if inputs.photograph is None:
+        return lambda snapshot: snapshot.image
+
+    @functools.lru_cache(maxsize=1)  # many snapshots are of one scale
+    def photograph(scale):
+        return transfer.shrink(
+            _tensor(inputs.photograph), inputs.plan.factors[scale]
+        )
+
+    return lambda snapshot: coloring.shown(
+        snapshot.image, photograph(snapshot.scale), inputs.options
+    )
 
 
 def _numbers(options: Options) -> transfer.Numbers:
@@ -197,7 +215,7 @@ def check_same(past: dict[str, Any], present: dict[str, Any]) -> None:
             )
 
 
-def _result(inputs: Inputs, snapshot, recipe, started) -> Result:
+def _result(inputs: Inputs, snapshot, image, recipe, started) -> Result:
     costs = snapshot.costs
     terms = {
         name: float(getattr(costs, name))
@@ -220,7 +238,7 @@ def _result(inputs: Inputs, snapshot, recipe, started) -> Result:
             "costs": {"start": start, "end": terms},
             "seconds": round(time.monotonic() - started, 3),
         },
-        tensor=snapshot.image,
+        tensor=image,
         alpha=inputs.alpha,
     )
 
@@ -236,6 +254,9 @@ def engine(
         tv_weight=0,
         style_blend=(),
         style_scale=1,
+        color="style",
+        color_strength=None,
+        color_image=None,
         init="content",
         noise=None,
         noise_ratio=None,

@@ -23,7 +23,7 @@ STOREYS = (
     ("engine",),
     ("machine", "files"),
     ("inputs", "result"),
-    ("run",),
+    ("run", "recolor"),
     ("forecast", "saved_model"),
     ("terminal",),
     ("__init__", "__main__"),

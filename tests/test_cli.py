@@ -112,6 +112,52 @@ def test_a_stopped_run_goes_on_where_it_was(stylize, files):
     np.testing.assert_array_equal(pixels("whole.png"), pixels("rest.png"))
 
 
+def test_a_palette_is_remembered_and_yields(stylize, tmp_path, monkeypatch):
+    image = PIL.Image.new("RGB", (30, 20), (200, 90, 20))
+    image.paste((40, 20, 60), (0, 0, 15, 20))
+    image.save("palette.png")
+    assert stylize("--color_image=palette.png", "--output=a.png") == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert cli.main(["--from=../a.png", "--output=b.png"]) == 0
+    np.testing.assert_array_equal(pixels("../a.png"), pixels("b.png"))
+    again = ["--from=../a.png", "--color=luminance", "--output=c.png"]
+    assert cli.main(again) == 0
+    recipe = record.read_recipe("c.png")
+    assert recipe["options"]["color_image"] is None
+    assert recipe["inputs"]["color_image"] is None
+    image.save("../palette.png", compress_level=0)
+    assert cli.main(["--from=../a.png", "--output=d.png"]) == 2
+
+
+def test_a_finished_picture_is_recoloured(files, capsys):
+    given = ["recolor", "--picture=style.png"]
+    luminance = [*given, "--content=style.png", "--output=a.png"]
+    assert cli.main(luminance) == 0
+    assert "Saved a.png" in capsys.readouterr().out
+    change = pixels("a.png").astype(int) - pixels("style.png")
+    assert np.abs(change).max() <= 1  # its own chroma
+    content = [*given, "--content=content.png", "--color=content"]
+    assert cli.main([*content, "--output=b.png"]) == 0
+    third = [*given, "--color_image=content.png", "--output=c.png"]
+    assert cli.main(third) == 0
+    np.testing.assert_array_equal(pixels("b.png"), pixels("c.png"))
+    means = [pixels(name).mean((0, 1)) for name in ("b.png", "content.png")]
+    np.testing.assert_allclose(*means, atol=3)
+    for wrong, message in (
+        ([*given, "--content=content.png"], "received 64 x 48"),
+        (given, "`content` is missing"),
+        (["recolor"], "`picture` is missing"),
+        ([*content, "--color_image=a.png"], "Give one of them"),
+        ([*content, "--output=style.png"], "inputs are never overwritten"),
+        ([*given, "--content=a.png", "--color=style"], "content or luminance"),
+        ([*content, "--color_strength=2"], "`color_strength`"),
+    ):
+        assert cli.main(wrong) == 2
+        said = capsys.readouterr().err
+        assert message in said and said.count("\n") == 1
+
+
 def test_a_preset_yields_to_what_is_typed(stylize):
     assert stylize("--preset=course", "--beta1=0.5", "--output=a.png") == 0
     options = record.read_recipe("a.png")["options"]
@@ -181,6 +227,12 @@ def test_out_of_memory_keeps_what_there_is(stylize, monkeypatch, capsys):
         (["--output=a"], "`output`"),
         (["--output=content.png"], "inputs are never overwritten"),
         (["--output=style.png"], "inputs are never overwritten"),
+        (
+            ["--color_image=dot.png", "--output=dot.png"],
+            "inputs are never overwritten",
+        ),
+        (["--color_image=text.png"], "`color_image`"),
+        (["--color=grey"], "`color`: expected one of style, content"),
         (["--output=text.png/a.png"], "can be written"),
         (["--output=folder.png"], "can be written"),
         (["--record=a.txt"], "`record` should end in .json"),

@@ -39,13 +39,14 @@ GENTLE = {
     "precision": "float32",
 }
 EXPORTS = {
-    "adam": {"optimizer": "adam", "steps": 6},
+    "adam": {"optimizer": "adam", "steps": 6, "color": "luminance"},
     "lbfgs": {
         "optimizer": "lbfgs",
         "style_statistic": "wasserstein",
         "steps": 8,
         "tv_weight": 0.5,
         "history": 2,
+        "color": "content",
     },
     "adagrad": {
         "optimizer": "adagrad",
@@ -53,6 +54,8 @@ EXPORTS = {
         "scales": 2,
         "style_blend": (2, 1),
         "pooling": "avg",
+        "color": "luminance",
+        "color_strength": 0.7,
     },
     "sgd": {
         "optimizer": "sgd",
@@ -571,6 +574,7 @@ def test_a_folder_appears_whole_or_not_at_all(tiny, tmp_path, monkeypatch):
     ("changes", "message"),
     [
         ({"init": "photo.jpg"}, "`init` should be content, noise or style"),
+        ({"color_image": "a.jpg"}, "`color_image` should be left out"),
         ({"style_weight": 0}, "`style_weight` should not be 0"),
         ({"style_blend": (1, 2)}, "`style_blend`.*expected 1, received 2"),
         ({"max_steps": 10}, "`steps` should be at most `max_steps`, 10"),
@@ -609,8 +613,7 @@ def test_styles_are_fitted_as_on_the_host(enlarge, scale):
         content = generator.integers(64, 300, 2)
         sizes = tf.constant(style), tf.constant(content)
         found = graph._fitted_size(*sizes, chosen)
-        wanted = max(inputs.SMALLEST, round(max(content) * scale))
-        wanted = images.fit(tuple(style), wanted, enlarge)
+        wanted = inputs.style_size(tuple(style), tuple(content), chosen)
         assert found.numpy().tolist() == list(wanted)
 
 

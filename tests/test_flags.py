@@ -200,6 +200,8 @@ def test_unknown_presets_are_rejected_with_a_suggestion():
 
 ADAM = {"optimizer": "adam", "learning_rate": "0.01", "beta1": "0.9"}
 NOISE = {"init": "noise", "noise": "gaussian", "noise_ratio": "0.6"}
+PALE = {"color": "luminance", "color_strength": "0.5"}
+THIRD = {"color_image": "palette.png"}
 
 
 @pytest.mark.parametrize(
@@ -227,6 +229,10 @@ NOISE = {"init": "noise", "noise": "gaussian", "noise_ratio": "0.6"}
         (NOISE, {"init": "content"}, {"init": "content"}),
         (NOISE, {"init": "photo.jpg"}, {"init": "photo.jpg"}),
         (NOISE, {"noise_ratio": "1"}, {**NOISE, "noise_ratio": "1"}),
+        (PALE, {"color": "style"}, {"color": "style"}),
+        (PALE, {"color": "content"}, {**PALE, "color": "content"}),
+        (PALE, THIRD, {**THIRD, "color_strength": "0.5"}),
+        (THIRD, {"color": "content"}, {"color": "content"}),
     ],
 )
 def test_what_is_typed_wins(base, given, expected):

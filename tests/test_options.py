@@ -28,6 +28,9 @@ CHANGES = {
     "style_layers": {"style_layers": "conv1_1,conv2_1"},
     "style_blend": {"style_blend": "2,1"},
     "style_scale": {"style_scale": 0.5},
+    "color": {"color": "content"},
+    "color_strength": {"color": "luminance", "color_strength": 0.5},
+    "color_image": {"color_image": "palette.png"},
     "init": {"init": "noise"},
     "noise": {"init": "noise", "noise": "gaussian"},
     "noise_ratio": {"init": "noise", "noise_ratio": 0.6},
@@ -390,6 +393,28 @@ def test_noise_needs_to_be_started_from(init, name):
     given = {**CHANGES[name], "init": init}
     with pytest.raises(ValueError, match=f"`{name}` needs `init` to be noise"):
         Options(**given)
+
+
+def test_whose_colours_is_said_once():
+    with pytest.raises(ValueError, match="`color_strength` needs `color`"):
+        Options(color_strength=0.5)
+    for color in ("content", "luminance"):
+        with pytest.raises(ValueError, match="Give one of them"):
+            Options(color=color, color_image="palette.png")
+
+
+@pytest.mark.parametrize(
+    ("given", "share"),
+    [
+        ({}, 0),
+        ({"color": "content"}, 1),
+        ({"color": "luminance", "color_strength": 0.25}, 0.25),
+        ({"color_image": "palette.png"}, 1),
+        ({"color_image": "palette.png", "color_strength": 0}, 0),
+    ],
+)
+def test_how_far_colours_go(given, share):
+    assert Options(**given).color_share() == share
 
 
 def test_something_to_optimise_towards():

@@ -9,12 +9,14 @@ import pytest
 
 import nst_tf
 from nst_tf import run
-from nst_tf.files import record
-from nst_tf.inputs import prepare
+from nst_tf.files import images, record
+from nst_tf.inputs import prepare, style_size
 from nst_tf.options import OPTIMIZERS, Options
 
 LAYERS = {"content_layers": "conv3_1", "style_layers": "conv1_1,conv3_1"}
 QUICK = {"steps": 3, "scales": 1, "tv_weight": 0, "jit": "off", **LAYERS}
+TEXTURE = {"content": None, "content_weight": 0, "init": "noise"}
+MIRROR = {"style": None, "style_weight": 0}
 pytestmark = pytest.mark.usefixtures("tiny_weights_everywhere")
 
 
@@ -181,8 +183,6 @@ def test_init_style_and_path_keep_their_aspect(pictures, files):
     start = prepare(wide, style, init="style", scales=1).image
     assert start.shape == wide.shape
     # 56 wide for 128: the middle 21 of 40 rows, enlarged, not squeezed.
-    from nst_tf.files import images
-
     expected = images.resize(style[9:30], (48, 128))
     np.testing.assert_allclose(start, expected, atol=1e-6)
     path = prepare(content, style, init=str(files[0]), scales=1).image
@@ -197,8 +197,39 @@ def test_sizes(pictures):
     assert large.plan.size == (96, 128)
     assert large.styles[0].shape == (91, 128, 3)
     small = prepare(content, style, style_scale=0.5, scales=1)
-    assert small.styles[0].shape == (23, 32, 3)
+    assert small.styles[0].shape == (20, 28, 3)
     assert prepare(content, style, scales=2).image.shape == (24, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("style", "options", "wanted"),
+    [
+        ((400, 300), {}, (128, 96)),
+        ((400, 300), {"style_scale": 2}, (256, 192)),
+        ((100, 50), {}, (100, 50)),
+        ((100, 50), {"style_scale": 2}, (200, 100)),
+        ((100, 50), {"style_scale": 0.5}, (50, 25)),
+        ((100, 50), {"style_scale": 1.28}, (128, 64)),
+        ((100, 50), {"enlarge": True}, (128, 64)),
+        ((100, 50), {"enlarge": True, "style_scale": 2}, (256, 128)),
+        ((20, 40), {"style_scale": 0.1}, (8, 16)),
+        ((8, 8), {}, (8, 8)),
+    ],
+)
+def test_style_scale_counts_from_what_a_style_would_have(
+    style, options, wanted
+):
+    assert style_size(style, (96, 128), Options(**options)) == wanted
+
+
+def test_a_small_painting_is_told_with_the_flag_that_helps(pictures):
+    content, style = pictures[0], pictures[1][:20, :24]
+    with pytest.warns(UserWarning, match="--style_scale=2.7 enlarges") as told:
+        prepare(content, style, scales=1)
+    assert "24 x 20 pixels beside a result of 64 x 48" in str(told[0].message)
+    prepare(content, style, scales=1, style_scale=2.7)
+    prepare(content, style, scales=1, enlarge=True)
+    prepare(content, pictures[1], scales=1, style_scale=0.4)
 
 
 def test_without_a_content_and_without_a_style(pictures):
@@ -240,6 +271,105 @@ def test_alpha_comes_back(tmp_path, pictures):
     )
 
 
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def test_luminance_keeps_the_contents_chroma_in_every_snapshot(pictures):
+    content = np.clip(0.3 + 0.4 * pictures[0], 0, 1)  # room for all chroma
+    chosen = {**QUICK, "scales": 2, "color": "luminance"}
+    results = list(nst_tf.snapshots(content, pictures[1], every=1, **chosen))
+    assert results[-1].scales == 2
+    for result in results:
+        shown = np.asarray(result.tensor[0])
+        height, width = shown.shape[:2]
+        small = images.resize(content, (height, width))
+        wanted = small - (small @ LUMA)[..., None]
+        chroma = shown - (shown @ LUMA)[..., None]
+        room = np.all((shown > 0.001) & (shown < 0.999), -1)
+        assert room.mean() > 0.5
+        near = 1e-5 if result.scale else 0.02  # two ways to make it smaller
+        assert np.abs(chroma - wanted)[room].max() < near
+    first = np.asarray(results[0].tensor[0])
+    painted = np.asarray(results[-1].tensor[0])
+    assert first.shape == (24, 32, 3)
+    assert np.abs(painted @ LUMA - content @ LUMA).max() > 0.01
+
+
+def test_content_colours_are_those_that_reach_the_network(pictures):
+    content, style = pictures
+    inputs = prepare(content, style, color="content", scales=1)
+    assert inputs.content is not content and inputs.photograph is None
+    np.testing.assert_array_equal(inputs.content, content)
+    means = [np.mean(p, (0, 1)) for p in (inputs.styles[0], content)]
+    np.testing.assert_allclose(*means, atol=0.01)
+    plain = prepare(content, style, scales=1)
+    half = prepare(
+        content, style, color="content", color_strength=0.5, scales=1
+    )
+    middle = (plain.styles[0] + inputs.styles[0]) / 2
+    inside = (inputs.styles[0] > 0) & (inputs.styles[0] < 1)
+    assert np.abs(half.styles[0] - middle)[inside].max() < 1e-5
+    nothing = prepare(
+        content, style, color="content", color_strength=0, scales=1
+    )
+    np.testing.assert_array_equal(nothing.styles[0], plain.styles[0])
+
+
+def test_starts_are_as_pale_as_what_is_seen(pictures, files):
+    for init in ("content", "style", "noise", str(files[1])):
+        given = {"init": init, "color": "luminance", "scales": 1}
+        start = prepare(*pictures, **given)
+        assert np.ptp(start.image, axis=-1).max() < 1e-6
+        assert start.image.dtype == np.float32
+
+
+def test_a_palette_of_a_third_picture_is_among_the_inputs(files, tmp_path):
+    palette = tmp_path / "palette.png"
+    colours = np.full((20, 30, 3), [200, 60, 20], "uint8")
+    colours[:10] //= 2
+    PIL.Image.fromarray(colours).save(palette)
+    given = {**QUICK, "color_image": str(palette)}
+    running = run.Run(prepare(*files, **given))
+    *_, result = running
+    assert result.record["inputs"]["color_image"]["path"] == str(palette)
+    assert str(palette) in record.input_paths(result.record)
+    with pytest.raises(ValueError, match="inputs are never overwritten"):
+        result.save(palette)
+    running.save_checkpoint(tmp_path / "a.npz")
+    resume = record.read_checkpoint(tmp_path / "a.npz")
+    next(run.Run(prepare(*files, **given), resume=resume))
+    PIL.Image.fromarray(255 - colours).save(palette)
+    with pytest.raises(ValueError, match="`resume`: the inputs"):
+        next(run.Run(prepare(*files, **given), resume=resume))
+
+
+@pytest.mark.parametrize("color", ["content", "luminance"])
+def test_grey_pictures_paint_and_stay_finite(pictures, color):
+    grey = [p.mean(-1, keepdims=True).repeat(3, -1) for p in pictures]
+    result = nst_tf.stylize(grey[0], pictures[1], color=color, **QUICK)
+    assert not result.diverged
+    if color == "luminance":
+        assert np.ptp(result.image.astype(int), axis=-1).max() <= 1
+    result = nst_tf.stylize(pictures[0], grey[1], color=color, **QUICK)
+    assert not result.diverged
+
+
+@pytest.mark.parametrize("color", ["content", "luminance"])
+def test_colours_are_the_same_in_tiles_and_after_a_pause(
+    files, tmp_path, color
+):
+    chosen = {**QUICK, "color": color, "margin": 16}
+    whole = nst_tf.stylize(*files, **chosen)
+    tiled = nst_tf.stylize(*files, **chosen, tile=64)
+    assert np.abs(whole.tensor - tiled.tensor).max() < 0.02
+    running = run.Run(prepare(*files, **{**chosen, "steps": 2}))
+    list(running)
+    running.save_checkpoint(tmp_path / "a.npz")
+    resume = record.read_checkpoint(tmp_path / "a.npz")
+    *_, last = run.Run(prepare(*files, **chosen), resume=resume)
+    np.testing.assert_array_equal(last.tensor, whole.tensor)
+
+
 def test_the_margin_leaves_the_size_alone_and_is_not_zero_padding(pictures):
     bare = nst_tf.stylize(*pictures, margin=0, **QUICK)
     framed = nst_tf.stylize(*pictures, margin=4, **QUICK)
@@ -278,6 +408,11 @@ def test_divergence_keeps_the_last_good_picture(pictures):
         ({"weights": "missing.h5"}, "`weights` should be"),
         ({"max_size": 60000, "enlarge": True}, "out of memory"),
         ({"step": 3}, 'Did you mean "steps"'),
+        ({"color": "contents"}, 'Did you mean "content"'),
+        ({"color_image": "missing.png"}, "`color_image`"),
+        ({**TEXTURE, "color": "luminance"}, "there is no `content`"),
+        ({**MIRROR, "color": "content"}, "`color` recolours the `style`"),
+        ({**MIRROR, "color_image": "a.png"}, "`color_image` recolours"),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(pictures, change, message):

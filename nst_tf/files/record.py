@@ -117,6 +117,7 @@ def input_paths(recipe: Mapping[str, Any]) -> list[str]:
     """The files that a recipe's run read."""
     inputs = recipe["inputs"]
     files = [inputs["content"], *inputs["styles"], inputs["init"]]
+    files.append(inputs.get("color_image"))
     return [file["path"] for file in files if file and file["path"]]
 
 

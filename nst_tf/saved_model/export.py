@@ -192,7 +192,12 @@ def _recipe(plan: graph.Plan, weights, precision, functions) -> dict[str, Any]:
     del fixed["options"]
     return {
         "options": plan.options.to_dict(),
-        "inputs": {"content": None, "styles": [], "init": None},
+        "inputs": {
+            "content": None,
+            "styles": [],
+            "init": None,
+            "color_image": None,
+        },
         "network": {
             "name": weights.network,
             "weights": weights.name,

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from nst_tf.engine import transfer
+from nst_tf.engine import coloring, transfer
 from nst_tf.options import SMALLEST, Options, steps_at
 
 LONGEST = 10**7  # steps, where --max_steps does not say
@@ -86,7 +86,8 @@ class Plan:
 def stylize(plan: Plan, engine: transfer.Transfer, given: Tensors) -> Tensors:
     """Pictures and numbers in; the image and k rows of reports out."""
     given = _checked(plan, given)
-    content, styles = _pictures(plan, given)
+    photograph, styles = _pictures(plan, given)
+    content, styles = coloring.seen(photograph, styles, plan.options)
     steps, image = given["steps"], content
     costs: list[tf.Tensor] = []
     counts: list[tf.Tensor] = []
@@ -104,6 +105,7 @@ def stylize(plan: Plan, engine: transfer.Transfer, given: Tensors) -> Tensors:
         if len(costs) == 2 * snapshot.scale:  # step 0
             costs.append(_row(snapshot.costs)[None])
             counts.append(snapshot.step[None])
+    image = coloring.shown(image, photograph, plan.options)
     before = tf.zeros([], tf.int32)
     for scale in range(len(counts) // 2):
         for k in (2 * scale, 2 * scale + 1):
@@ -157,7 +159,8 @@ def costs(plan: Plan, engine: transfer.Transfer, given: Tensors) -> Tensors:
     same = tf.reduce_all(tf.equal(tf.shape(image), tf.shape(content)))
     message = "`image` should have the height and width of `content`"
     with _required((same, message, tf.shape(image)[1:3])):
-        image = tf.identity(image)
+        image = coloring.paled(tf.identity(image), plan.options)
+    content, styles = coloring.seen(content, styles, plan.options)
     targets = engine.objective.targets(
         content, styles, given.get("style_blend", [1.0])
     )
@@ -253,13 +256,15 @@ def _fitted(style: tf.Tensor, content: tf.Tensor, options: Options):
 
 
 def _fitted_size(style: tf.Tensor, content: tf.Tensor, options: Options):
-    long = tf.reduce_max(tf.cast(content, tf.float64)) * options.style_scale
-    wanted = tf.maximum(tf.cast(tf.round(long), tf.int64), SMALLEST)
+    """`inputs.style_size` of tensors."""
     size = tf.cast(style, tf.int64)
-    long = tf.reduce_max(size)
-    fitted = tf.maximum((2 * size * wanted + long) // (2 * long), 1)
+    long, usual = tf.reduce_max(size), tf.reduce_max(tf.cast(content, tf.int64))
     if not options.enlarge:
-        fitted = tf.where(long <= wanted, size, fitted)
+        usual = tf.minimum(usual, long)
+    wanted = tf.cast(usual, tf.float64) * options.style_scale
+    wanted = tf.cast(tf.round(wanted), tf.int64)
+    wanted = tf.maximum(wanted, tf.minimum(usual, SMALLEST))
+    fitted = tf.maximum((2 * size * wanted + long) // (2 * long), 1)
     return tf.cast(fitted, tf.int32)
 
 
@@ -277,6 +282,7 @@ def _first_image(options: Options, content, styles, seed) -> tf.Tensor:
         noise = tf.clip_by_value(noise, 0.0, 1.0)
     else:
         noise = tf.random.stateless_uniform(tf.shape(small), seeds)
+    noise = coloring.paled(noise, options)
     ratio = 1.0 if options.noise_ratio is None else options.noise_ratio
     return ratio * noise + (1 - ratio) * small
 
@@ -331,6 +337,12 @@ def _check_options(options: Options, styles: int, max_steps: int) -> None:
         raise ValueError(
             "`init` should be content, noise or style in an export, as a "
             f'SavedModel reads no files; received "{options.init}".'
+        )
+    if options.color_image is not None:
+        raise ValueError(
+            "`color_image` should be left out in an export, as a SavedModel "
+            f'reads no files; received "{options.color_image}". Give it '
+            "styles that have these colours."
         )
     if isinstance(options.scales, tuple):
         raise ValueError(

@@ -116,6 +116,32 @@ def plan(arguments: list[str]) -> int:
     return OK
 
 
+def recolor(arguments: list[str]) -> int:
+    """Gives a finished picture the photograph's colours, without a run."""
+    given = flags.parse("recolor", arguments)
+    typed, output = given.options, given.flags["output"]
+    if not given.flags["picture"]:
+        raise ValueError(
+            "`picture` is missing. Give what is to be recoloured, as in "
+            "--picture=painted.png --content=photo.jpg."
+        )
+    if "color_image" not in typed:
+        typed = {"color": given.flags["color"], **typed}
+    with _tensorflow_unheard():
+        from nst_tf import recolor as recolor_
+        from nst_tf.files import images, record
+    suffix = images.check_suffix(output)
+    read = [given.flags[name] for name in ("picture", "content", "color_image")]
+    record.check_path(output, "output", (), [path for path in read if path])
+    options = Options.from_dict(typed)
+    picture = recolor_.recolor(*read[:2], options=options)
+    # Without a recipe: --from would repeat the run and not this.
+    data = images.encode(picture.rgb, suffix, None, picture.alpha)
+    record.write(output, data)
+    print(f"Saved {output}")
+    return OK
+
+
 def show(arguments: list[str]) -> int:
     """Prints the recipe that a result or an exported folder carries."""
     given = flags.parse("show", arguments)
@@ -138,6 +164,7 @@ COMMANDS: dict[str, Any] = {
     "stylize": stylize,
     "export": export,
     "plan": plan,
+    "recolor": recolor,
     "show": show,
     "presets": presets,
 }

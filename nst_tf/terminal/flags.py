@@ -33,6 +33,7 @@ GROUPS = {
     "pictures": "Pictures",
     "costs": "What is aimed at",
     "styles": "Styles",
+    "colours": "Colours",
     "start": "Where it starts",
     "optimiser": "Optimiser",
     "size": "Size and length",
@@ -111,8 +112,27 @@ PLAN = (
     ),
     Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto", first=True),
 )
-# The commands that stylise: their own flags, the options without a meaning.
-FLAGS = {"stylize": STYLIZE, "export": EXPORT, "plan": PLAN}
+RECOLOR = (
+    Flag("picture", "pictures", "what is to be recoloured"),
+    Flag("content", "pictures", "the photograph whose colours it gets"),
+    Flag("output", "pictures", "the result", "recolored.png"),
+    Flag(
+        "color",
+        "colours",
+        "luminance: chroma of the content, which shows the same; content: the "
+        "mean and the covariance of the content's colours",
+        "luminance",
+    ),
+    Flag("color_strength", "colours", "share of the way there", 1.0),
+    Flag("color_image", "colours", "a palette in the content's stead"),
+)
+FLAGS = {
+    "stylize": STYLIZE,
+    "export": EXPORT,
+    "plan": PLAN,
+    "recolor": RECOLOR,
+}
+# The commands that take options, and the options without a meaning.
 VOID = {
     "stylize": (),
     "export": ("max_size",),
@@ -180,6 +200,12 @@ def merge(base: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
     if typed.get("init", "noise") != "noise":
         base.pop("noise", None)
         base.pop("noise_ratio", None)
+    if "color_image" in typed:
+        base.pop("color", None)
+    elif "color" in typed:
+        base.pop("color_image", None)
+        if typed["color"] == "style":
+            base.pop("color_strength", None)
     return {**base, **typed}
 
 
@@ -214,7 +240,7 @@ def _flags_of(command: str) -> tuple[Flag, ...]:
 
 
 def _fields_of(command: str) -> list[dataclasses.Field]:
-    if command not in FLAGS:
+    if command not in VOID:
         return []
     void = VOID[command]
     return [f for f in dataclasses.fields(Options) if f.name not in void]

@@ -32,7 +32,8 @@ def stylize(given: flags.Given) -> int:
         past = record.read_recipe(typed["from"])
     options = _options(given, past)
     content, styles, options = _sources(given, past, options)
-    writers = Writers(typed, [content, *styles, options.init])
+    read = [content, *styles, options.init, options.color_image]
+    writers = Writers(typed, read)
     tf.get_logger().setLevel("ERROR")  # a retracing is no news to a painter
     devices.select(typed["device"])
     inputs = inputs_.prepare(content, styles or None, options=options)
@@ -129,6 +130,11 @@ def _sources(given: flags.Given, past: dict | None, options: Options):
         if inputs["init"] and "init" not in given.options:
             path = _recorded(inputs["init"], "init")
             options = options.replace(init=path)
+        palette = inputs.get("color_image")
+        typed = "color_image" in given.options
+        if palette and options.color_image is not None and not typed:
+            path = _recorded(palette, "color_image")
+            options = options.replace(color_image=path)
     return content, styles, options
 
 

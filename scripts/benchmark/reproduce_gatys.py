@@ -100,7 +100,7 @@ def paint(given: argparse.Namespace) -> list[dict]:
     wanted = options(
         given.steps,
         given.history,
-        style_scale=max(style.size) / max(content.size),
+        style_scale=max(1, max(style.size) / max(content.size)),
     )
     rows, resume = [], None
     if files[1].exists():
