@@ -112,6 +112,45 @@ PLAN = (
     ),
     Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto", first=True),
 )
+BATCH = (
+    Flag(
+        "content",
+        "pictures",
+        "photographs: a pattern, a folder or a file; may be given again",
+        many=True,
+    ),
+    Flag("style", "pictures", "paintings: the same", many=True),
+    Flag(
+        "pair",
+        "pictures",
+        "product: each photograph with each painting; zip: with its own",
+        "product",
+    ),
+    Flag(
+        "manifest",
+        "pictures",
+        "instead, a .csv or .jsonl file: a job a row; columns content, style "
+        "and any option",
+    ),
+    Flag("output", "pictures", "the folder of the results", "painted"),
+    Flag(
+        "name",
+        "pictures",
+        "their names, of {content}, {style}, {number} and any {option}",
+        "{content}_{style}.png",
+    ),
+    Flag("preset", "pictures", "a set of options; nst-tf presets lists them"),
+    Flag("index", "files", "make index.html, the pictures small", True),
+    Flag(
+        "workers",
+        "machine",
+        "how many processes; auto: one per GPU, or by cores and memory",
+        "auto",
+    ),
+    Flag("scheduler", "machine", "a Dask cluster instead, as tcp://host:8786"),
+    Flag("device", "machine", "auto or cpu", "auto"),
+    Flag("quiet", "machine", "print errors and warnings only", False),
+)
 RECOLOR = (
     Flag("picture", "pictures", "what is to be recoloured"),
     Flag("content", "pictures", "the photograph whose colours it gets"),
@@ -128,6 +167,7 @@ RECOLOR = (
 )
 FLAGS = {
     "stylize": STYLIZE,
+    "batch": BATCH,
     "export": EXPORT,
     "plan": PLAN,
     "recolor": RECOLOR,
@@ -135,6 +175,7 @@ FLAGS = {
 # The commands that take options, and the options without a meaning.
 VOID = {
     "stylize": (),
+    "batch": (),
     "export": ("max_size",),
     "plan": ("max_size", "enlarge"),
 }
