@@ -95,6 +95,7 @@ def opened(
       device: auto or cpu.
     """
     import dask
+    import distributed  # noqa: F401  # its own settings, before ours
 
     count = check(workers)
     with dask.config.set(SETTINGS):
@@ -178,12 +179,12 @@ def _local(jobs, sample, count, device) -> Iterator[Crew]:
             _drop(nanny)
         if client:
             client.close(timeout=2)
-        cluster.close(timeout=5)
+        cluster.close()
 
 
 def _drop(nanny) -> None:
     """Ends a worker at once: what it paints is not waited for."""
-    nanny.auto_restart = False
+    nanny.close_gracefully()  # it starts no other
     with contextlib.suppress(OSError):
         if nanny.pid:
             os.kill(nanny.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
