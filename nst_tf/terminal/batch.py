@@ -1,6 +1,7 @@
 """A batch at the terminal: a bar, the sum at the end, exit codes."""
 
 import contextlib
+import logging
 import signal
 import sys
 import time
@@ -28,7 +29,7 @@ def batch(given: flags.Given, options: Options) -> int:
     machine = {n: typed[n] for n in ("workers", "scheduler", "device")}
     board = Board(order, typed["quiet"])
     try:
-        with _stop_signals(), order.crew(**machine) as crew:
+        with _unlogged(), _stop_signals(), order.crew(**machine) as crew:
             board.announce(crew)
             for finished in order.finished(crew):
                 board.show(finished)
@@ -106,6 +107,17 @@ class Board:
     def _say(self, text: str) -> None:
         if not self._quiet:
             tqdm.write(text, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Dask logs each end of a connection at length; one line is enough."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 class _Signal(BaseException):
