@@ -1,6 +1,8 @@
 """A window of futures over a stream of jobs; finished jobs come out."""
 
+import asyncio
 import collections
+import concurrent.futures
 import dataclasses
 import itertools
 import uuid
@@ -99,9 +101,9 @@ class _Window:
         self._crew = crew
         self._group = f"nst_tf-{uuid.uuid4().hex}"
         self._numbers = itertools.count()
-        self._completed = as_completed(
-            loop=crew.client.loop, with_results=True, raise_errors=False
-        )
+        # Not with results: one that is lost on the way, and whose job then
+        # kills a worker, would never come.
+        self._completed = as_completed(loop=crew.client.loop)
         self.running: dict[Any, Job] = {}  # by the future's key
 
     def room(self) -> int:
@@ -118,25 +120,27 @@ class _Window:
 
     def next(self) -> Iterator[tuple[Job, work.Outcome | None]]:
         """What has come to its end; None of a job whose worker died."""
+        for future in self._completed.next_batch():
+            outcome = self._outcome(future)
+            if outcome is not None and outcome.full:
+                raise Stopped(f"{outcome.reason}.")
+            yield self.running.pop(future.key), outcome
+
+    def _outcome(self, future) -> work.Outcome | None:
         from distributed import KilledWorker
 
-        for future, result in self._completed.next_batch():
-            job = self.running.pop(future.key)
-            if future.status == "finished":
-                if result.full:
-                    raise Stopped(f"{result.reason}.")
-                yield job, result
-            elif future.status == "error":
-                error = result[1]
-                if isinstance(error, KilledWorker):
-                    yield job, None
-                    continue
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                yield job, work.Outcome(None, reason=reason)
-            else:
-                raise Stopped(
-                    f"the scheduler at {self._crew.scheduler} is gone."
-                )
+        try:
+            return future.result()
+        except KilledWorker:
+            return None
+        except (concurrent.futures.CancelledError, asyncio.CancelledError):
+            gone = True
+        except Exception as error:  # of what a worker lacks, say
+            gone = self._crew.client.status != "running"
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if gone:
+            raise Stopped(f"the scheduler at {self._crew.scheduler} is gone.")
+        return work.Outcome(None, reason=reason)
 
     def close(self) -> None:
         self._completed.clear()
