@@ -59,6 +59,7 @@ def paint(job, seat):
         "content": identity(job.content),
         "styles": [identity(style) for style in job.styles],
         "init": None,
+        "color_image": None,
     }
     network = {"sha256": WEIGHTS}
     options = job.options.to_dict()

@@ -246,6 +246,27 @@ def key_of(recipe):
     return work.key(recipe["options"], recipe["inputs"], network)
 
 
+def test_a_key_is_of_all_that_decides(folder):
+    """Of pictures that options name, too; not of what they are called."""
+    row = sources.Row("photos/a.png", ("paintings/x.png",), Options())
+    (job,) = jobs.Jobs([row], folder)
+
+    def found(**changes):
+        changed = job._replace(options=Options(**changes))
+        return work.key(changed.options.to_dict(), work._inputs(changed), "0")
+
+    keys = [
+        found(),
+        found(seed=1),
+        found(init=str(folder / "photos/b.png")),
+        found(color_image=str(folder / "photos/b.png")),
+    ]
+    assert len(set(keys)) == 4
+    Path("photos/c.png").write_bytes(Path("photos/b.png").read_bytes())
+    assert found(init=str(folder / "photos/c.png")) == keys[2]
+    assert found(weights="random") == keys[0]  # their digest tells
+
+
 def test_the_seat_of_an_own_gpu():
     assert work._own_device(0) == "cpu"
 

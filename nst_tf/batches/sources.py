@@ -15,9 +15,10 @@ from nst_tf.options import Options, suggest
 
 COLUMNS = ("content", "style")
 OPTIONS = {field.name: field for field in dataclasses.fields(Options)}
-# What is no path, of the options that may be one.
+# The options that may name a file, and what names none there.
 NO_FILES = {
     "init": ("content", "noise", "style"),
+    "color_image": (None,),
     "weights": ("auto", "imagenet", "random"),
 }
 WORDS = {"true": True, "1": True, "false": False, "0": False}
@@ -223,12 +224,21 @@ def _options(base: Options, changes: tuple, folder: str) -> Options:
 
 def absolute(options: Options, folder: str) -> Options:
     """The files that options name, by paths that hold everywhere."""
-    paths = {}
-    for name, words in NO_FILES.items():
-        value = getattr(options, name)
-        if value not in words:
-            paths[name] = os.path.join(folder, value)
+    paths = {
+        name: os.path.join(folder, getattr(options, name))
+        for name, words in NO_FILES.items()
+        if getattr(options, name) not in words
+    }
     return options.replace(**paths) if paths else options
+
+
+def named(options: Options) -> dict[str, str]:
+    """The pictures that options name, by the option."""
+    return {
+        name: getattr(options, name)
+        for name, words in NO_FILES.items()
+        if name != "weights" and getattr(options, name) not in words
+    }
 
 
 def _frozen(value: Any) -> Any:

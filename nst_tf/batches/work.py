@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from nst_tf.batches import sources
 from nst_tf.batches.jobs import Job
 from nst_tf.files import images, record
 from nst_tf.machine import environment
@@ -82,16 +83,18 @@ def key(
       inputs: paths and digests, as in a recipe.
       weights: their sha256.
     """
-    init = inputs["init"]
-    counted = {name: options[name] for name in options if name != "weights"}
-    counted["init"] = init["sha256"] if init else options["init"]
-    parts = [
-        counted,
-        inputs["content"] and inputs["content"]["sha256"],
-        [style["sha256"] for style in inputs["styles"]],
-        weights,
-    ]
-    text = json.dumps(parts, sort_keys=True)
+    digests = {
+        name: given["sha256"]
+        for name, given in inputs.items()
+        if given and name != "styles"
+    }
+    styles = [style["sha256"] for style in inputs["styles"]]
+    counted = {
+        name: value
+        for name, value in options.items()
+        if name not in digests and name != "weights"
+    }
+    text = json.dumps([counted, digests, styles, weights], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -100,7 +103,7 @@ def _attempt(job: Job, seat: Seat) -> Outcome:
     if recipe is None:
         result = paint(job, seat)
         if result.diverged:
-            return Outcome(None, reason=divergence(result))
+            return Outcome(None, reason=result.divergence())
         network = result.record["network"]["sha256"]
         own = key(result.record["options"], result.record["inputs"], network)
         recipe, painted = {**result.record, "key": own}, True
@@ -156,19 +159,14 @@ def paint(job: Job, seat: Seat):
         job.content, list(job.styles), options=job.options
     )
     try:
-        results = run.results(prepared, patience=math.inf)
+        results = run.Run(prepared, patience=math.inf)
         return collections.deque(results, maxlen=1).pop()
     except (tf.errors.ResourceExhaustedError, MemoryError):
         raise ValueError(
-            memory.out_of_memory(prepared.size, job.options, prepared.tile)
+            memory.out_of_memory(
+                prepared.plan.size, job.options, prepared.plan.arithmetic.tile
+            )
         ) from None
-
-
-def divergence(result) -> str:
-    """Why a run went astray, in one line."""
-    from nst_tf import run
-
-    return run.divergence(result)
 
 
 @functools.lru_cache(maxsize=1)
@@ -224,12 +222,13 @@ def _own_device(gpus: int) -> str:
 
 def _inputs(job: Job) -> dict[str, Any]:
     """The digests of a job's inputs, as in a recipe."""
-    init = job.options.init
-    return {
+    digests: dict[str, Any] = {
         "content": {"sha256": _digest(job.content)},
         "styles": [{"sha256": _digest(style)} for style in job.styles],
-        "init": {"sha256": _digest(init)} if os.path.isabs(init) else None,
     }
+    for name, path in sources.named(job.options).items():
+        digests[name] = {"sha256": _digest(path)}
+    return digests
 
 
 def _digest(path: str) -> str:

@@ -118,8 +118,9 @@ BATCH = (
         "pictures",
         "photographs: a pattern, a folder or a file; may be given again",
         many=True,
+        first=True,
     ),
-    Flag("style", "pictures", "paintings: the same", many=True),
+    Flag("style", "pictures", "paintings: the same", many=True, first=True),
     Flag(
         "pair",
         "pictures",
@@ -131,23 +132,37 @@ BATCH = (
         "pictures",
         "instead, a .csv or .jsonl file: a job a row; columns content, style "
         "and any option",
+        first=True,
     ),
-    Flag("output", "pictures", "the folder of the results", "painted"),
+    Flag(
+        "output", "pictures", "the folder of the results", "painted", first=True
+    ),
     Flag(
         "name",
         "pictures",
         "their names, of {content}, {style}, {number} and any {option}",
         "{content}_{style}.png",
+        first=True,
     ),
-    Flag("preset", "pictures", "a set of options; nst-tf presets lists them"),
+    Flag(
+        "preset",
+        "pictures",
+        "a set of options; nst-tf presets lists them",
+        first=True,
+    ),
     Flag("index", "files", "make index.html, the pictures small", True),
     Flag(
         "workers",
         "machine",
         "how many processes; auto: one per GPU, or by cores and memory",
         "auto",
+        first=True,
     ),
-    Flag("scheduler", "machine", "a Dask cluster instead, as tcp://host:8786"),
+    Flag(
+        "scheduler",
+        "machine",
+        "a Dask cluster instead, as tcp://host:8786",
+    ),
     Flag("device", "machine", "auto or cpu", "auto"),
     Flag("quiet", "machine", "print errors and warnings only", False),
 )
