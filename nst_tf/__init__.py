@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from nst_tf.options import Options
 
 if TYPE_CHECKING:
+    from nst_tf.batches.batch import batch
     from nst_tf.files.record import read_recipe
     from nst_tf.formulas import losses
     from nst_tf.result import Result
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 # Where a public name lives; a module where there is no name in it.
 _PUBLIC = {
     "Result": ("result", "Result"),
+    "batch": ("batches.batch", "batch"),
     "export": ("saved_model.export", "save"),
     "losses": ("formulas.losses", ""),
     "read_recipe": ("files.record", "read_recipe"),
@@ -35,6 +37,7 @@ _PUBLIC = {
 __all__ = [
     "Options",
     "Result",
+    "batch",
     "export",
     "losses",
     "read_recipe",

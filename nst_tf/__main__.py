@@ -2,4 +2,5 @@
 
 from nst_tf.terminal.cli import entry
 
-entry()
+if __name__ == "__main__":  # the processes of a batch read this file, too
+    entry()

@@ -25,6 +25,7 @@ STOREYS = (
     ("inputs", "result"),
     ("run", "recolor"),
     ("forecast", "saved_model"),
+    ("batches",),
     ("terminal",),
     ("__init__", "__main__"),
 )
@@ -36,7 +37,7 @@ WRITERS = {
     "files.weights": {"mkstemp", "fdopen", "replace", "mkdir"},
     # It is a folder.
     "saved_model.export": {"replace", "mkdir", "rmdir", "rmtree"},
-    "terminal.cli": {"TemporaryFile"},
+    "machine.environment": {"TemporaryFile"},
 }
 CHANGING = {
     "replace",

@@ -1,34 +1,24 @@
 """The command line: flags in, exit codes out. Nothing else reads flags."""
 
-import contextlib
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags as absl_flags
 
+from nst_tf.machine import environment
 from nst_tf.options import SMALLEST, Options, suggest
 from nst_tf.terminal import flags
 
 OK, FAILED, USAGE = 0, 1, 2
-# For TensorFlow, before it loads. What is set already wins.
-ENVIRONMENT = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    # Memory from a pool that is kept, not from the system each time: a fifth
-    # faster at 512 px (docs/performance.md). Its limit: none.
-    "TF_CPU_ALLOCATOR_USE_BFC": "true",
-    "TF_CPU_BFC_MEM_LIMIT_IN_MB": str(1 << 30),
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    environment.prepare()
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _show_warning
@@ -72,10 +62,19 @@ def _dispatch(argv: list[str]) -> int:
 def stylize(arguments: list[str]) -> int:
     """Paints a photograph in the manner of a painting."""
     given = flags.parse("stylize", arguments)
-    with _tensorflow_unheard():
+    with environment.unheard():
         from nst_tf.terminal import session
 
     return session.stylize(given)
+
+
+def batch(arguments: list[str]) -> int:
+    """Paints many pictures, on many processes or machines."""
+    given = flags.parse("batch", arguments)
+    options = _options(given)
+    from nst_tf.terminal import batch as batch_
+
+    return batch_.batch(given, options)
 
 
 def export(arguments: list[str]) -> int:
@@ -90,7 +89,7 @@ def export(arguments: list[str]) -> int:
             "--output=models/nst/1."
         )
     options = _options(given)
-    with _tensorflow_unheard():
+    with environment.unheard():
         from nst_tf.saved_model import export as export_
     recipe = export_.save(output, options=options, **fixed)
     inputs = ", ".join(recipe["signatures"]["serving_default"]["inputs"])
@@ -103,7 +102,7 @@ def plan(arguments: list[str]) -> int:
     given = flags.parse("plan", arguments)
     size = _size(given.flags["size"])
     options = _options(given)
-    with _tensorflow_unheard():
+    with environment.unheard():
         from nst_tf import forecast
         from nst_tf.machine import devices
     devices.select(given.flags["device"])
@@ -127,7 +126,7 @@ def recolor(arguments: list[str]) -> int:
         )
     if "color_image" not in typed:
         typed = {"color": given.flags["color"], **typed}
-    with _tensorflow_unheard():
+    with environment.unheard():
         from nst_tf import recolor as recolor_
         from nst_tf.files import images, record
     suffix = images.check_suffix(output)
@@ -162,6 +161,7 @@ def presets(arguments: list[str]) -> int:
 
 COMMANDS: dict[str, Any] = {
     "stylize": stylize,
+    "batch": batch,
     "export": export,
     "plan": plan,
     "recolor": recolor,
@@ -212,27 +212,6 @@ def _complain(message: str) -> int:
 
 def _show_warning(message, *_args, **_kwargs) -> None:
     print(f"nst-tf: warning: {message}", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def _tensorflow_unheard():
-    """Hides what TensorFlow's C++ prints on import, unless that fails.
-
-    It prints before it has read TF_CPP_MIN_LOG_LEVEL.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as heard:
-        stderr = os.dup(2)
-        os.dup2(heard.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            heard.seek(0)
-            os.write(stderr, heard.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
 
 
 def entry() -> None:

@@ -112,6 +112,60 @@ PLAN = (
     ),
     Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto", first=True),
 )
+BATCH = (
+    Flag(
+        "content",
+        "pictures",
+        "photographs: a pattern, a folder or a file; may be given again",
+        many=True,
+        first=True,
+    ),
+    Flag("style", "pictures", "paintings: the same", many=True, first=True),
+    Flag(
+        "pair",
+        "pictures",
+        "product: each photograph with each painting; zip: with its own",
+        "product",
+    ),
+    Flag(
+        "manifest",
+        "pictures",
+        "instead, a .csv or .jsonl file: a job a row; columns content, style "
+        "and any option",
+        first=True,
+    ),
+    Flag(
+        "output", "pictures", "the folder of the results", "painted", first=True
+    ),
+    Flag(
+        "name",
+        "pictures",
+        "their names, of {content}, {style}, {number} and any {option}",
+        "{content}_{style}.png",
+        first=True,
+    ),
+    Flag(
+        "preset",
+        "pictures",
+        "a set of options; nst-tf presets lists them",
+        first=True,
+    ),
+    Flag("index", "files", "make index.html, the pictures small", True),
+    Flag(
+        "workers",
+        "machine",
+        "how many processes; auto: one per GPU, or by cores and memory",
+        "auto",
+        first=True,
+    ),
+    Flag(
+        "scheduler",
+        "machine",
+        "a Dask cluster instead, as tcp://host:8786",
+    ),
+    Flag("device", "machine", "auto or cpu", "auto"),
+    Flag("quiet", "machine", "print errors and warnings only", False),
+)
 RECOLOR = (
     Flag("picture", "pictures", "what is to be recoloured"),
     Flag("content", "pictures", "the photograph whose colours it gets"),
@@ -128,6 +182,7 @@ RECOLOR = (
 )
 FLAGS = {
     "stylize": STYLIZE,
+    "batch": BATCH,
     "export": EXPORT,
     "plan": PLAN,
     "recolor": RECOLOR,
@@ -135,6 +190,7 @@ FLAGS = {
 # The commands that take options, and the options without a meaning.
 VOID = {
     "stylize": (),
+    "batch": (),
     "export": ("max_size",),
     "plan": ("max_size", "enlarge"),
 }

@@ -31,8 +31,8 @@ from importlib import util
 from pathlib import Path
 
 from nst_tf.files import record
+from nst_tf.machine import environment
 from nst_tf.options import LAYERS, OPTIMIZERS, Options
-from nst_tf.terminal import cli
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]
@@ -65,7 +65,11 @@ def spawn(task: str, job: dict, python: str = sys.executable) -> dict:
     """What one of the yardsticks' tasks, in its own process, returns."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.getenv("PYTHONPATH")]))
     # nst_tf runs as its command line has it; the others as TensorFlow comes.
-    own = cli.ENVIRONMENT if task == "nst_tf" else {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    own = (
+        environment.ENVIRONMENT
+        if task == "nst_tf"
+        else {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    )
     job = {"every": 1, "until": -math.inf, "spawned": time.monotonic(), **job}
     done = subprocess.run(
         [python, YARDSTICKS, task],

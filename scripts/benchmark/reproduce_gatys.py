@@ -23,7 +23,6 @@ give the official ones to compare digits.
 import argparse
 import csv
 import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,10 +30,10 @@ from pathlib import Path
 from PIL import Image
 
 from nst_tf.files import record
+from nst_tf.machine import environment
 from nst_tf.options import Options
-from nst_tf.terminal import cli
 
-os.environ.update({**cli.ENVIRONMENT, **os.environ})  # before TensorFlow
+environment.prepare()  # before TensorFlow
 # What his notebook printed. It counts from 1 and prints one ahead: "50" is
 # the cost of the 49th evaluation.
 HIS = {50: 1388533, 100: 707861, 200: 469375, 300: 411658, 500: 368494}

@@ -1,0 +1,1 @@
+"""Many pictures on many machines: the verb, again and again, on Dask."""
