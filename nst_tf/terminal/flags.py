@@ -167,18 +167,28 @@ BATCH = (
     Flag("quiet", "machine", "print errors and warnings only", False),
 )
 RECOLOR = (
-    Flag("picture", "pictures", "what is to be recoloured"),
-    Flag("content", "pictures", "the photograph whose colours it gets"),
-    Flag("output", "pictures", "the result", "recolored.png"),
+    Flag("picture", "pictures", "what is to be recoloured", first=True),
+    Flag(
+        "content",
+        "pictures",
+        "the photograph whose colours it gets",
+        first=True,
+    ),
+    Flag("output", "pictures", "the result", "recolored.png", first=True),
     Flag(
         "color",
         "colours",
         "luminance: chroma of the content, which shows the same; content: the "
         "mean and the covariance of the content's colours",
         "luminance",
+        first=True,
     ),
-    Flag("color_strength", "colours", "share of the way there", 1.0),
-    Flag("color_image", "colours", "a palette in the content's stead"),
+    Flag(
+        "color_strength", "colours", "share of the way there", 1.0, first=True
+    ),
+    Flag(
+        "color_image", "colours", "a palette in the content's stead", first=True
+    ),
 )
 FLAGS = {
     "stylize": STYLIZE,
