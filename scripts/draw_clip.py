@@ -58,7 +58,9 @@ def draw(
         start = np.array([width / 2, height / 2]) - np.multiply(speed, half)
         views.append(View(place, zoom**k, start + np.multiply(speed, k)))
     radius = ball or -9.0
-    frames = [_render(view, ground, skin, radius, height, width) for view in views]
+    frames = [
+        _render(view, ground, skin, radius, height, width) for view in views
+    ]
     still = np.zeros((height, width, 2), "float32")
     flows, visible = [still], [np.zeros((height, width), bool)]
     for before, now in zip(views[:-1], views[1:], strict=True):
@@ -77,7 +79,9 @@ def _picture(name: str, width: int) -> np.ndarray:
     """A drawn sample, twice as wide as the frame that looks at it."""
     picture = cv2.imread(str(EXAMPLES / f"{name}.jpg"))[..., ::-1]
     size = 2 * width, 2 * width * picture.shape[0] // picture.shape[1]
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA) / np.float32(255)
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA) / np.float32(
+        255
+    )
 
 
 def _points(height: int, width: int, fine: int = 1) -> np.ndarray:
@@ -126,7 +130,7 @@ def main():
     from nst_tf.video import clips
 
     output, *numbers = sys.argv[1:]
-    count, width = ([int(n) for n in numbers] + [24, 160][len(numbers) :])
+    count, width = [int(n) for n in numbers] + [24, 160][len(numbers) :]
     drawn = draw(count, width * 3 // 4, width)
     times = [Fraction(k, 12) for k in range(count)]
     clips.write(output, zip(times, drawn.frames, strict=True))
