@@ -47,9 +47,10 @@ def draw(
     zoom: float = 0.995,
     ball: float | None = 18,
     speed: tuple[float, float] = (-5.3, 1.1),
+    picture: str = "content_lake",
 ) -> Clip:
     """A pan, pixels a frame, and a zoom; a ball of that radius, or none."""
-    ground, skin = _picture("content_lake", width), _picture("style_mosaic", 90)
+    ground, skin = _picture(picture, width), _picture("style_mosaic", 90)
     middle = np.array(ground.shape[1::-1]) / 2
     views = []
     for k in range(count):

@@ -7,8 +7,9 @@ import pytest
 
 av = pytest.importorskip("av", reason="no PyAV: pip install 'nst_tf[video]'")
 
-from nst_tf.video import clips  # noqa: E402
 from conftest import smooth  # noqa: E402
+
+from nst_tf.video import clips  # noqa: E402
 
 RATE = 8000  # samples a second
 

@@ -78,6 +78,15 @@ def stylize(arguments: list[str]) -> int:
     return session.stylize(given)
 
 
+def video(arguments: list[str]) -> int:
+    """Paints a clip, frame by frame, so that it does not flicker."""
+    given = flags.parse("video", arguments)
+    with _tensorflow_unheard():
+        from nst_tf.terminal import film
+
+    return film.paint(given)
+
+
 def export(arguments: list[str]) -> int:
     """Writes the whole stylisation as a SavedModel, to run without nst_tf."""
     given = flags.parse("export", arguments)
@@ -162,6 +171,7 @@ def presets(arguments: list[str]) -> int:
 
 COMMANDS: dict[str, Any] = {
     "stylize": stylize,
+    "video": video,
     "export": export,
     "plan": plan,
     "recolor": recolor,

@@ -100,9 +100,10 @@ def frames(clip: Clip) -> Iterator[Frame]:
       ValueError: the file is no clip or is HDR, or there is nothing in that
         span.
     """
-    first = due = None
+    first: Fraction | None = None
+    due = clip.start
     with _opened(clip.path) as container:
-        ratio = container.streams.video[0].sample_aspect_ratio or 1
+        ratio = container.streams.video[0].sample_aspect_ratio or Fraction(1)
         for time, frame in _decoded(container, clip.start):
             if time < clip.start:
                 continue
@@ -123,7 +124,7 @@ def frames(clip: Clip) -> Iterator[Frame]:
 
 
 def _decoded(container, start: Fraction) -> Iterator[tuple[Fraction, Any]]:
-    """`(seconds from the file's first frame, frame)`, from `start` or before."""
+    """`(seconds from the file's first frame, frame)`, from `start` or so."""
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     base, begin = stream.time_base, _begin(stream)

@@ -42,13 +42,13 @@ def estimator(preset: str = "medium") -> Any:
         raise ValueError(
             "`video` needs OpenCV: pip install 'nst_tf[video]'."
         ) from None
-    name = f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"
-    return cv2.DISOpticalFlow_create(getattr(cv2, name))
+    make = cv2.DISOpticalFlow.create
+    return make(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
 
 
 def grey(rgb: np.ndarray) -> np.ndarray:
     """What flow is estimated of: uint8 `[h, w]` of float `[h, w, 3]`."""
-    luma = rgb @ np.float32([0.299, 0.587, 0.114])
+    luma = rgb @ np.array([0.299, 0.587, 0.114], "float32")
     return np.ascontiguousarray(np.rint(255 * luma.clip(0, 1)).astype("uint8"))
 
 

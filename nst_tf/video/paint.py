@@ -54,7 +54,7 @@ class Painted(NamedTuple):
     """A frame, or the way to it.
 
     Fields:
-      index: of the frame, from 0.
+      number: of the frame, from 0.
       time: when it is shown, seconds from the first.
       image: uint8 `[h, w, 3]`.
       done: whether it is finished; until then it is the best so far.
@@ -62,7 +62,7 @@ class Painted(NamedTuple):
       result: None for a frame that was there already.
     """
 
-    index: int
+    number: int
     time: Fraction
     image: np.ndarray
     done: bool
@@ -75,6 +75,9 @@ class _Past(NamedTuple):
 
     grey: np.ndarray
     picture: np.ndarray  # float32 [h, w, 3]
+
+
+Past = Sequence[_Past]
 
 
 def prepare(
@@ -135,30 +138,39 @@ def frames(
     """
     dis, reach = flow.estimator(), job.settings.distances[-1]
     past: collections.deque[_Past] = collections.deque(maxlen=reach)
-    for index, frame in enumerate(clips.frames(job.clip)):
+    for number, frame in enumerate(clips.frames(job.clip)):
         content = images.resize(_unit(frame.rgb), job.first.size)
         grey = flow.grey(content)
         moved = _moved(grey, past, job.settings.distances, dis)
         cut = not past or flow.is_cut(grey, past[-1].grey, moved[1])
         if cut:
             past.clear()
-        image = kept.read(index) if kept else None
-        result = None
-        if image is None:
-            inputs = _inputs(job, content, past, {} if cut else moved)
+            moved = {}
+        image = kept.read(number) if kept else None
+        if image is not None:
+            painted = Painted(number, frame.time, image, True, cut, None)
+            yield painted
+        else:
+            inputs = _inputs(job, content, past, moved)
             for result in run.results(inputs, None, patience):
-                image = result.image
+                painted = _painted(number, frame.time, cut, result)
                 if kept:
-                    kept.begin(result.record["network"])
-                if not result.last:
-                    yield Painted(index, frame.time, image, False, cut, result)
-            if kept and not result.diverged:
-                kept.write(index, image)
-        yield Painted(index, frame.time, image, True, cut, result)
-        if result and result.diverged:
-            return
+                    _keep(painted, result, kept)
+                yield painted
+            if result.diverged:
+                return
         # Of what a file holds: a run that goes on from files is the same.
-        past.append(_Past(grey, _unit(image)))
+        past.append(_Past(grey, _unit(painted.image)))
+
+
+def _painted(number: int, time: Fraction, cut: bool, result) -> Painted:
+    return Painted(number, time, result.image, result.last, cut, result)
+
+
+def _keep(painted: Painted, result: run.Result, kept: Folder) -> None:
+    kept.begin(result.record["network"])
+    if painted.done and not result.diverged:
+        kept.write(painted.number, painted.image)
 
 
 def _unit(image: np.ndarray) -> np.ndarray:
@@ -179,7 +191,7 @@ def _identity(path: str) -> dict[str, str]:
 
 def _moved(
     grey: np.ndarray,
-    past: Sequence[_Past],
+    past: Past,
     distances: Sequence[int],
     dis: Any,
 ) -> dict[int, flow.Motion]:
@@ -194,7 +206,7 @@ def _moved(
 def _inputs(
     job: Job,
     content: np.ndarray,
-    past: Sequence[_Past],
+    past: Past,
     moved: dict[int, flow.Motion],
 ) -> Inputs:
     """What the verb takes to paint this frame."""
@@ -220,7 +232,7 @@ def _inputs(
 
 
 def anchor(
-    past: Sequence[_Past], moved: dict[int, flow.Motion]
+    past: Past, moved: dict[int, flow.Motion]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The earlier frames as one picture, and where it is believed.
 
@@ -243,7 +255,7 @@ def anchor(
 
 def start(
     content: np.ndarray,
-    past: Sequence[_Past],
+    past: Past,
     moved: dict[int, flow.Motion],
 ) -> np.ndarray:
     """The earlier frames where they show what is here, else the photograph."""

@@ -14,7 +14,7 @@ MOST_EARLIER = 6
 
 
 def _setting(default, help_text, low=None, high=None) -> Any:
-    about = {"group": "clip", "help": help_text, "choices": ()}
+    about = {"group": "clip", "help": help_text, "choices": (), "first": True}
     return dataclasses.field(
         default=default, metadata={**about, "low": low, "high": high}
     )
