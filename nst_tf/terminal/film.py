@@ -3,10 +3,8 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
 from fractions import Fraction
 
-import numpy as np
 import tensorflow as tf
 
 from nst_tf import run as run_
@@ -17,7 +15,7 @@ from nst_tf.options import Options
 from nst_tf.terminal import flags, session
 from nst_tf.video import clips
 from nst_tf.video import paint as paint_
-from nst_tf.video.folder import Folder, place
+from nst_tf.video.folder import Folder
 from nst_tf.video.settings import Settings
 
 
@@ -49,9 +47,10 @@ class _Ended(Exception):
 
 
 def _follow(job, kept: Folder, output: str, bar: "_Bar", stopped) -> int:
-    """Paints all frames and makes the clip of them as they come."""
+    """Paints all frames, then makes the clip of them."""
     try:
-        clips.write(output, _finished(job, kept, bar, stopped), job.clip)
+        times = _painted(job, kept, bar, stopped)
+        clips.write(output, kept.frames(times), job.clip)
         bar.say(f"Saved {output}")
         return 0
     except _Ended as ended:
@@ -68,24 +67,26 @@ def _follow(job, kept: Folder, output: str, bar: "_Bar", stopped) -> int:
     session.complain(why)
     if bar.done:
         session.complain(
-            f"{bar.done} frames are in {place(output)}; the same command goes "
-            "on from there."
+            f"{bar.done} frames are in {kept.path}; the same command goes on "
+            "from there."
         )
     return code
 
 
-def _finished(job, kept, bar, stopped) -> Iterator[tuple[Fraction, np.ndarray]]:
-    """`(time, frame)` of each that is done."""
+def _painted(job, kept, bar, stopped) -> list[Fraction]:
+    """Paints; when each frame is shown."""
+    times = []
     for painted in paint_.frames(job, kept, patience=1.0):
         bar.show(painted)
         result = painted.result
         if result and result.diverged:
             raise _Ended(1, run_.divergence(result))
         if painted.done:
-            yield painted.time, painted.image
+            times.append(painted.time)
         if stopped:
             why = f"stopped in frame {painted.number + 1}."
             raise _Ended(session.STOPPED[stopped[0]], why)
+    return times
 
 
 class _Bar:

@@ -5,6 +5,8 @@ Beside `out.mp4` lies `out.frames/` with `000000.png` and so on, lossless, and
 """
 
 import os
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +53,12 @@ class Folder:
             recipe = {**self._recipe, "network": network}
             record.write_recipe(self.path / RECIPE, recipe)
             self._network = network
-        for part in ("name", "sha256", "precision"):
-            _check_same(
-                self.path, {part: self._network[part]}, {part: network[part]}
-            )
+        before, now = (
+            {"network": n["name"], "weights": n["sha256"]}
+            | {"precision": n["precision"]}
+            for n in (self._network, network)
+        )
+        _check_same(self.path, before, now)
 
     def read(self, index: int) -> np.ndarray | None:
         """A finished frame, uint8 `[h, w, 3]`; None if it is not there."""
@@ -62,6 +66,16 @@ class Folder:
         if not path.exists():
             return None
         return images.to_uint8(images.read(path, "output").rgb)
+
+    def frames(
+        self, times: Sequence[Fraction]
+    ) -> Iterator[tuple[Fraction, np.ndarray]]:
+        """`(time, frame)` of the first so many, all of which are there."""
+        for index, time in enumerate(times):
+            image = self.read(index)
+            if image is None:
+                raise FileNotFoundError(f"{self._frame(index)} is gone")
+            yield time, image
 
     def write(self, index: int, image: np.ndarray) -> None:
         """Keeps a finished frame."""
@@ -77,21 +91,41 @@ def place(output: str | os.PathLike) -> Path:
 
 
 def _check_same(path: Path, past: dict, present: dict) -> None:
-    for part in present:
-        if part == "versions" or past.get(part) == present[part]:
-            continue
-        changed = _difference(part, past.get(part), present[part])
+    changed = _difference(past, present)
+    if changed:
         raise ValueError(
-            f'`output`: "{path}" holds frames of another run: {changed} was '
+            f'`output`: "{path}" holds frames of another run: `{changed}` was '
             "another. Give the same command to go on with it, choose another "
             "name, or remove the folder."
         )
 
 
-def _difference(name: str, past: Any, present: Any) -> str:
-    """The name of what differs, as deep as it can be said."""
-    if isinstance(past, dict) and isinstance(present, dict):
-        for key in present:
-            if past.get(key) != present[key]:
-                return _difference(str(key), past.get(key), present[key])
-    return f"`{name}`"
+def _difference(past: Any, present: dict, name: str = "") -> str:
+    """The name of what differs, as deep as it can be said; '' if nothing.
+
+    A file is what is in it, wherever it lies.
+    """
+    if not isinstance(past, dict):
+        return name
+    for key, value in present.items():
+        if key in ("versions", "path") or past.get(key) == value:
+            continue
+        if isinstance(value, dict):
+            changed = _difference(past.get(key), value, key)
+            if changed:
+                return key if changed == "sha256" else changed
+        elif isinstance(value, list) and _same_files(past.get(key), value):
+            continue
+        else:
+            return key
+    return ""
+
+
+def _same_files(past: Any, present: list) -> bool:
+    if not isinstance(past, list) or len(past) != len(present):
+        return False
+    pairs = zip(past, present, strict=True)
+    return all(
+        isinstance(file, dict) and not _difference(before, file)
+        for before, file in pairs
+    )
