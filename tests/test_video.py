@@ -258,7 +258,7 @@ def test_all_frames_share_a_trace(tiny_weights_everywhere, path, style):
     run._cached_engine.cache_clear()
     painted(path, style)
     engine, _ = run.engine(QUICK, 0)
-    assert engine.advance.experimental_get_tracing_count() == 1
+    assert engine.advancing[False].traces == 1
 
 
 # The command line
