@@ -67,7 +67,9 @@ def unit(frames: np.ndarray) -> np.ndarray:
     return frames.astype("float32") / 255
 
 
-def painted(path: Path, way: str, options: Options) -> dict[str, np.ndarray]:
+def painted(
+    path: Path, way: str, options: Options, steps: str | None
+) -> dict[str, np.ndarray]:
     """The frames and their costs, painted one of the ways."""
     if way == "apart":
         results = []
@@ -76,7 +78,9 @@ def painted(path: Path, way: str, options: Options) -> dict[str, np.ndarray]:
             results.append(last)
     else:
         weight, _, earlier = way.partition("x")
-        settings = Settings(temporal_weight=weight, earlier=earlier or 1)
+        settings = Settings(
+            temporal_weight=weight, earlier=earlier or 1, frame_steps=steps
+        )
         job = paint.prepare(str(path), STYLE, options, settings)
         results = [p.result for p in paint.frames(job) if p.done]
     return {
@@ -117,6 +121,7 @@ def main():
     given = dict(pairs)
     counted = {name: int(given.pop(name, COUNTED[name])) for name in COUNTED}
     still = given.pop("still", None)
+    steps = given.pop("frame_steps", None)
     drawn = (draw_clip.standing if still else draw_clip.draw)(**counted)
     options = Options.from_dict(given)
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -131,9 +136,10 @@ def main():
     row("the clip", {"frames": own}, drawn, far)
     sheets = [own]
     for way in ways:
-        file = path.with_name(f"{name}-{way}-{options.fingerprint()[:8]}.npz")
+        kind = f"{way}-{steps or ''}-{options.fingerprint()[:8]}"
+        file = path.with_name(f"{name}-{kind}.npz")
         if not file.exists():
-            np.savez_compressed(file, **painted(path, way, options))
+            np.savez_compressed(file, **painted(path, way, options, steps))
         with np.load(file) as data:
             seen = dict(data)
         row(way, seen, drawn, far)

@@ -15,6 +15,7 @@ from conftest import smooth  # noqa: E402
 
 from nst_tf import inputs, run  # noqa: E402
 from nst_tf.engine.objective import Anchor  # noqa: E402
+from nst_tf.machine.plan import resolve  # noqa: E402
 from nst_tf.options import Options  # noqa: E402
 from nst_tf.terminal import cli  # noqa: E402
 from nst_tf.video import clips, flow, paint  # noqa: E402
@@ -22,7 +23,7 @@ from nst_tf.video.folder import Folder  # noqa: E402
 from nst_tf.video.settings import Settings  # noqa: E402
 
 LAYERS = {"content_layers": "conv3_1", "style_layers": "conv1_1,conv3_1"}
-QUICK = Options(steps=6, scales=1, jit="off", **LAYERS)
+QUICK = Options(steps=6, scales=1, jit="off", history=3, **LAYERS)
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +123,14 @@ def held(style, confidence, weight, steps=8, **changes):
     ready = inputs.prepare(content, style, options=options)
     anchor = Anchor(np.full_like(content, 0.25), confidence, weight)
     ready = dataclasses.replace(ready, anchor=anchor)
-    *_, last = run.results(ready, None, 1e9)
+    *_, last = run.Run(ready, None, 1e9)
     return last
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"optimizer": "adam", "scales": 2}], ids=str
+    "changes",
+    [{}, {"optimizer": "adam", "history": None, "scales": 2}],
+    ids=str,
 )
 def test_it_moves_pixels_where_it_should_and_nowhere_else(
     tiny_weights_everywhere, style, changes
@@ -147,7 +150,7 @@ def test_no_confidence_is_no_anchor(tiny_weights_everywhere, style):
     one = held(style, nothing, 1e6)
     content = np.full((48, 64, 3), 0.5, "float32")
     ready = inputs.prepare(content, style, options=QUICK.replace(steps=8))
-    *_, other = run.results(ready, None, 1e9)
+    *_, other = run.Run(ready, None, 1e9)
     np.testing.assert_allclose(one.tensor, other.tensor, atol=1e-6)
     assert one.costs["total"] == pytest.approx(other.costs["total"], rel=1e-5)
 
@@ -157,13 +160,12 @@ def test_its_gradient_is_that_of_the_whole_cost(tiny_weights_everywhere, style):
     generator = np.random.default_rng(1)
     earlier = generator.random((48, 64, 3)).astype("float32")
     confidence = generator.random((48, 64)).astype("float32")
-    engine, _ = run.engine(QUICK, 0)
+    engine, _ = run.engine(QUICK, resolve((48, 64), QUICK).arithmetic)
     numbers = run.transfer.Numbers(10.0, 40.0, 0.0, 0.0)
     images = [run._tensor(one) for one in (content, style)]
     targets = engine.objective.targets(images[0], images[1:], [1.0])
-    anchor = Anchor(
-        run._tensor(earlier), run._tensor(confidence[..., None]), 7.0
-    )
+    known = [run._tensor(one) for one in (earlier, confidence[..., None])]
+    anchor = Anchor(*known, 700.0)
     image = run._tensor(smooth(48, 64, seed=5))
     bare = engine.start(image, targets, numbers)
     both = engine.start(image, targets._replace(anchor=anchor), numbers)
@@ -255,9 +257,9 @@ def test_odd_sizes_become_even(tiny_weights_everywhere, tmp_path, style):
 
 
 def test_all_frames_share_a_trace(tiny_weights_everywhere, path, style):
-    run._cached_engine.cache_clear()
+    run._engine.cache_clear()
     painted(path, style)
-    engine, _ = run.engine(QUICK, 0)
+    engine, _ = run.engine(QUICK, resolve((48, 64), QUICK).arithmetic)
     assert engine.advancing[False].traces == 1
 
 

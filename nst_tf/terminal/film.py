@@ -7,7 +7,6 @@ from fractions import Fraction
 
 import tensorflow as tf
 
-from nst_tf import run as run_
 from nst_tf.files import record
 from nst_tf.forecast import duration
 from nst_tf.machine import devices, memory
@@ -56,11 +55,9 @@ def _follow(job, kept: Folder, output: str, bar: "_Bar", stopped) -> int:
     except _Ended as ended:
         code, why = ended.args
     except (tf.errors.ResourceExhaustedError, MemoryError):
-        first = job.first
-        code, why = (
-            1,
-            memory.out_of_memory(first.size, first.options, first.tile),
-        )
+        plan, options = job.first.plan, job.first.options
+        tile = plan.arithmetic.tile
+        code, why = 1, memory.out_of_memory(plan.size, options, tile)
     except OSError as error:  # the disk is full, say
         code, why = 1, f"stopped: {error}."
     bar.say("")
@@ -80,7 +77,7 @@ def _painted(job, kept, bar, stopped) -> list[Fraction]:
         bar.show(painted)
         result = painted.result
         if result and result.diverged:
-            raise _Ended(1, run_.divergence(result))
+            raise _Ended(1, result.divergence())
         if painted.done:
             times.append(painted.time)
         if stopped:
@@ -97,7 +94,7 @@ class _Bar:
         self._job, self._quiet = job, quiet
         self._live = not quiet and sys.stderr.isatty()
         self._mark: tuple[int, float] | None = None
-        height, width = job.first.size
+        height, width = job.first.plan.size
         frames = f", about {job.expected} frames" if job.expected else ""
         self.say(f"{width} x {height} px{frames}")
 

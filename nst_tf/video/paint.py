@@ -25,6 +25,7 @@ from nst_tf.engine.objective import Anchor
 from nst_tf.files import images, record
 from nst_tf.inputs import Inputs
 from nst_tf.options import Options
+from nst_tf.result import Result
 from nst_tf.video import clips, flow
 from nst_tf.video.folder import Folder
 from nst_tf.video.settings import Settings
@@ -67,7 +68,7 @@ class Painted(NamedTuple):
     image: np.ndarray
     done: bool
     cut: bool
-    result: run.Result | None
+    result: Result | None
 
 
 class _Past(NamedTuple):
@@ -109,13 +110,13 @@ def prepare(
         small, style, options=options.replace(max_size=max(size))
     )
     # One for all frames: what memory there is may change.
-    own = first.options.replace(tile=first.tile or "off")
+    own = first.options.replace(tile=first.plan.arithmetic.tile or "off")
     first = dataclasses.replace(first, options=own)
     recipe = {
         "options": options.to_dict(),
         "clip": dataclasses.asdict(settings),
         "inputs": {**first.sources, "content": _identity(content)},
-        "size": list(first.size[::-1]),
+        "size": list(first.plan.size[::-1]),
         "versions": record.versions(),
     }
     return Job(clip, style, settings, first, clips.count(clip), recipe)
@@ -139,7 +140,7 @@ def frames(
     dis, reach = flow.estimator(), job.settings.distances[-1]
     past: collections.deque[_Past] = collections.deque(maxlen=reach)
     for number, frame in enumerate(clips.frames(job.clip)):
-        content = images.resize(_unit(frame.rgb), job.first.size)
+        content = images.resize(_unit(frame.rgb), job.first.plan.size)
         grey = flow.grey(content)
         moved = _moved(grey, past, job.settings.distances, dis)
         cut = not past or flow.is_cut(grey, past[-1].grey, moved[1])
@@ -152,7 +153,7 @@ def frames(
             yield painted
         else:
             inputs = _inputs(job, content, past, moved)
-            for result in run.results(inputs, None, patience):
+            for result in run.Run(inputs, None, patience):
                 painted = _painted(number, frame.time, cut, result)
                 if kept:
                     _keep(painted, result, kept)
@@ -167,7 +168,7 @@ def _painted(number: int, time: Fraction, cut: bool, result) -> Painted:
     return Painted(number, time, result.image, result.last, cut, result)
 
 
-def _keep(painted: Painted, result: run.Result, kept: Folder) -> None:
+def _keep(painted: Painted, result: Result, kept: Folder) -> None:
     kept.begin(result.record["network"])
     if painted.done and not result.diverged:
         kept.write(painted.number, painted.image)
