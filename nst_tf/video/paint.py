@@ -21,6 +21,7 @@ import numpy as np
 
 from nst_tf import inputs as inputs_
 from nst_tf import run
+from nst_tf.engine import coloring
 from nst_tf.engine.objective import Anchor
 from nst_tf.files import images, record
 from nst_tf.inputs import Inputs
@@ -220,8 +221,12 @@ def _inputs(
         options = options.replace(
             scales=1, steps=-(-options.steps // 2) if steps is None else steps
         )
-        image = start(content, past, moved)
         earlier, confidence = anchor(past, moved)
+        # As a run sees pictures whose chroma it gets back at the end.
+        image, earlier = (
+            np.asarray(coloring.paled(picture, options))
+            for picture in (start(content, past, moved), earlier)
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # told at the first
         inputs = inputs_.prepare(content, job.style, options=options)
