@@ -186,7 +186,7 @@ def test_several_earlier_frames_are_one(drawn):
     greys = [flow.grey(f / np.float32(255)) for f in drawn.frames]
     pictures = generator.random((4, 48, 64, 3)).astype("float32")
     past = [
-        paint._Past(grey, picture)
+        paint._Past(grey, picture, picture)
         for grey, picture in zip(greys[:4], pictures, strict=True)
     ]
     moved = paint._moved(greys[4], past, [1, 2, 4], dis)
@@ -204,6 +204,22 @@ def test_several_earlier_frames_are_one(drawn):
         total[..., None] * (image - one), slopes, atol=1e-5
     )
     assert total.max() <= 1
+
+
+def test_what_stands_still_is_held_to_what_it_was():
+    generator = np.random.default_rng(2)
+    before, held, now = generator.random((3, 48, 64, 3)).astype("float32")
+    grey = flow.grey(smooth(48, 64, seed=1))
+    moving = np.zeros((48, 64, 2), "float32")
+    moving[:, 32:, 0] = 2
+    believed = np.ones((48, 64), bool)
+    believed[:8] = False
+    past = [paint._Past(grey, before, held)]
+    one = paint.held(now, past, {1: flow.Motion(moving, believed, believed)})
+    np.testing.assert_allclose(one[8:, :32], held[8:, :32], atol=1e-6)
+    np.testing.assert_array_equal(one[:, 32:], now[:, 32:])
+    np.testing.assert_array_equal(one[:8], now[:8])
+    np.testing.assert_array_equal(paint.held(now, [], {}), now)
 
 
 # The frames

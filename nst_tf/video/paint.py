@@ -73,10 +73,17 @@ class Painted(NamedTuple):
 
 
 class _Past(NamedTuple):
-    """An earlier frame: what flow is estimated of, and its picture."""
+    """An earlier frame.
+
+    Fields:
+      grey: what flow is estimated of.
+      picture: as it was painted.
+      held: what later frames are held to.
+    """
 
     grey: np.ndarray
     picture: np.ndarray  # float32 [h, w, 3]
+    held: np.ndarray
 
 
 Past = Sequence[_Past]
@@ -162,7 +169,8 @@ def frames(
             if result.diverged:
                 return
         # Of what a file holds: a run that goes on from files is the same.
-        past.append(_Past(grey, _unit(painted.image)))
+        image = _unit(painted.image)
+        past.append(_Past(grey, image, held(image, past, moved)))
 
 
 def _painted(number: int, time: Fraction, cut: bool, result) -> Painted:
@@ -251,12 +259,29 @@ def anchor(
     picture: Any = 0.0
     for far, one in sorted(moved.items()):
         own = np.maximum(one.believed.astype("float32") - total, 0)
-        picture = picture + own[..., None] * flow.warp(
-            past[-far].picture, one.flow
-        )
+        earlier = flow.warp(past[-far].held, one.flow)
+        picture = picture + own[..., None] * earlier
         total = total + own
     picture = picture / np.maximum(total, 1e-6)[..., None]
     return np.clip(picture, 0, 1), total
+
+
+def held(
+    image: np.ndarray, past: Past, moved: dict[int, flow.Motion]
+) -> np.ndarray:
+    """What later frames are held to: as it came to rest, or as it is now.
+
+    A departure from the paper, which holds each frame to the one before: what
+    stands still would go on towards a lower cost with every frame, and be
+    another picture after sixty. What moves by a pixel or more is held to this
+    frame, for a picture warped again and again would blur.
+    """
+    if not moved:
+        return image
+    near = moved[1]
+    new = np.hypot(near.flow[..., 0], near.flow[..., 1])
+    new = np.where(near.believed, new.clip(0, 1), 1)[..., None]
+    return new * image + (1 - new) * flow.warp(past[-1].held, near.flow)
 
 
 def start(

@@ -13,11 +13,10 @@ from nst_tf.options import validate
 MOST_EARLIER = 6
 
 
-def _setting(default, help_text, low=None, high=None) -> Any:
-    about = {"group": "clip", "help": help_text, "choices": (), "first": True}
-    return dataclasses.field(
-        default=default, metadata={**about, "low": low, "high": high}
-    )
+def _setting(default, help_text, low, high, first=True) -> Any:
+    bounds = {"low": low, "high": high, "choices": ()}
+    about = {"group": "clip", "help": help_text, "first": first}
+    return dataclasses.field(default=default, metadata={**about, **bounds})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +41,7 @@ class Settings:
         "one only where no nearer one shows what is there",
         1,
         MOST_EARLIER,
+        first=False,
     )
     frame_steps: int | None = _setting(
         None,
@@ -49,9 +49,10 @@ class Settings:
         "by default",
         0,
         10**7,
+        first=False,
     )
     start: float = _setting(
-        0.0, "where in the clip to begin, seconds", 0, math.inf
+        0.0, "where in the clip to begin, seconds", 0, math.inf, first=False
     )
     duration: float | None = _setting(
         None, "how much of it to paint, seconds; the rest by default", 0.001,
