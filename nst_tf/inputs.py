@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.engine import coloring
+from nst_tf.engine.objective import Anchor
 from nst_tf.files import images
 from nst_tf.files import weights as weights_
 from nst_tf.machine.plan import Plan, resolve, scaled
@@ -33,6 +34,8 @@ class Inputs:
     plan: Plan  # what this comes to on this machine
     sources: dict[str, Any]  # paths and digests, for the recipe
     photograph: np.ndarray | None = None  # whose chroma the results get back
+    # What the result should stay near: [h, w, 3], and where, [h, w].
+    anchor: Anchor | None = None
 
 
 def prepare(content, style, *, options=None, **overrides) -> Inputs:

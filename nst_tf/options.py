@@ -358,12 +358,7 @@ class Options:
     )
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            try:
-                value = _validated(field, getattr(self, field.name))
-            except ValueError as error:
-                raise ValueError(f"`{field.name}`: {error}") from None
-            object.__setattr__(self, field.name, value)
+        validate(self)
         self._check_optimizer()
         if self.init != "noise":
             for name in ("noise", "noise_ratio"):
@@ -482,6 +477,21 @@ class Options:
         """Hexadecimal sha256 of the options: equal if and only if they are."""
         text = json.dumps(self.to_dict())
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def validate(options: Any) -> None:
+    """Brings each field of a table like this one into its own type.
+
+    Raises:
+      ValueError: with the option in backticks, what was expected and what
+        was received.
+    """
+    for field in dataclasses.fields(options):
+        try:
+            value = _validated(field, getattr(options, field.name))
+        except ValueError as error:
+            raise ValueError(f"`{field.name}`: {error}") from None
+        object.__setattr__(options, field.name, value)
 
 
 def _validated(field: dataclasses.Field, value: Any) -> Any:

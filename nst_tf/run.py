@@ -123,6 +123,7 @@ class Run(Iterator[Result]):
             lambda scale: pace(schedule[scale], strides, patience),
             inputs.plan.factors,
             restored,
+            anchor=_anchor(inputs),
         ):
             image = shown(snapshot)
             result = _result(inputs, snapshot, image, recipe, started)
@@ -165,6 +166,15 @@ def _numbers(options: Options) -> transfer.Numbers:
 def _tensor(image: np.ndarray) -> tf.Tensor:
     """`[1, h, w, 3]`; `tf.constant` itself holds the array twice."""
     return tf.identity(tf.constant(image[None]))
+
+
+def _anchor(inputs: Inputs) -> transfer.Anchor | None:
+    if inputs.anchor is None:
+        return None
+    picture, confidence, weight = inputs.anchor
+    return transfer.Anchor(
+        _tensor(picture), _tensor(confidence[..., None]), weight
+    )
 
 
 def _recipe(inputs: Inputs, weights: weights_.Weights) -> dict[str, Any]:

@@ -25,7 +25,7 @@ STOREYS = (
     ("inputs", "result"),
     ("run", "recolor"),
     ("forecast", "saved_model"),
-    ("batches",),
+    ("batches", "video"),
     ("terminal",),
     ("__init__", "__main__"),
 )
@@ -33,11 +33,13 @@ FLOOR = {room: floor for floor, rooms in enumerate(STOREYS) for room in rooms}
 
 # Who writes files: results, what is downloaded, what has no name.
 WRITERS = {
-    "files.record": {"mkstemp", "fdopen", "replace", "mkdir", "chmod"},
+    "files.record": {"mkstemp", "open", "replace", "mkdir", "chmod"},
     "files.weights": {"mkstemp", "fdopen", "replace", "mkdir"},
     # It is a folder.
     "saved_model.export": {"replace", "mkdir", "rmdir", "rmtree"},
     "machine.environment": {"TemporaryFile"},
+    # PyAV fills the file that record has given a name.
+    "video.clips": {"open"},
 }
 CHANGING = {
     "replace",

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 from pathlib import Path
 
 import pytest
@@ -345,4 +346,6 @@ def test_defaults_shown_are_those_taken():
 def test_flags_have_a_known_group():
     groups = {field.metadata["group"] for field in dataclasses.fields(Options)}
     groups |= {flag.group for flag in flags.STYLIZE}
+    for table in itertools.chain(*flags.TABLES.values()):
+        groups |= {f.metadata["group"] for f in dataclasses.fields(table)}
     assert groups == set(flags.GROUPS)

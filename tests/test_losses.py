@@ -338,3 +338,21 @@ def test_only_what_no_file_holds_is_out_of_range():
     )
     assert_close(by_formula, by_difference, 1e-6)
     assert losses.out_of_range(tf.clip_by_value(image, 0, 1)) == 0
+
+
+def test_temporal_cost_is_ruders():
+    generator = np.random.default_rng(5)
+    image, earlier = generator.random((2, 1, 4, 5, 3))
+    confidence = generator.random((1, 4, 5, 1))
+    confidence[0, 1, 2] = 0
+    with tf.GradientTape() as tape:
+        x = tf.constant(image)
+        tape.watch(x)
+        cost = losses.temporal_cost(x, earlier, confidence)
+    apart = 255 * image - 255 * earlier
+    size = image.size
+    np.testing.assert_allclose(cost, np.sum(confidence * apart**2) / size)
+    slope = 2 * confidence * apart * 255 / size
+    gradient = tape.gradient(cost, x)
+    np.testing.assert_allclose(gradient, slope)
+    assert not np.any(gradient[0, 1, 2]) and np.all(gradient[0, 0])

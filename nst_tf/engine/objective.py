@@ -25,11 +25,20 @@ class Numbers(NamedTuple):
     learning_rate: Any
 
 
+class Anchor(NamedTuple):
+    """A picture that the image should stay near, where it is believed."""
+
+    picture: Any  # [1, h, w, 3]
+    confidence: Any  # [1, h, w, 1], from 0 to 1
+    weight: Any  # scalar
+
+
 class Targets(NamedTuple):
     """What the image is optimised towards, at one scale."""
 
     content: Features  # features [1, h', w', c] of the content
     style: dict[str, Any]  # what the statistic needs of the styles
+    anchor: Anchor | tuple[()] = ()  # empty: none
 
 
 class Costs(NamedTuple):

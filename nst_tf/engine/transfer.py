@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from nst_tf.engine import vgg
-from nst_tf.engine.objective import Costs, Numbers, Objective
+from nst_tf.engine.objective import Anchor, Costs, Numbers, Objective
 from nst_tf.engine.tracing import whole_or_tiled
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.optimizers import Optimizer
@@ -142,20 +142,30 @@ class Transfer(tf.Module):
     def _evaluate(
         self, image, targets, numbers, tiled: bool
     ) -> tuple[Costs, tf.Tensor]:
-        """The objective's costs and gradient; outside [0, 1] costs extra."""
+        """The objective's costs and gradient, and what pixels cost besides.
+
+        Outside [0, 1] they do, and away from the anchor. Neither asks the
+        network, so that tiles do not matter.
+        """
+        anchor, targets = targets.anchor, targets._replace(anchor=())
         costs, gradient = self.objective.evaluate(
             image, targets, numbers, tiled
         )
-        if not self._range_weight:
+        if not self._range_weight and not anchor:
             return costs, gradient
         with tf.control_dependencies([gradient]):  # when memory is free again
             image = tf.identity(image)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(image)
-            outside = losses.out_of_range(image) * self._range_weight
-            outside *= numbers.content_weight + numbers.style_weight
-        costs = costs._replace(total=costs.total + outside)
-        return costs, gradient + tape.gradient(outside, image)
+            extra = losses.out_of_range(image) * self._range_weight
+            extra *= numbers.content_weight + numbers.style_weight
+            if anchor:
+                away = losses.temporal_cost(
+                    image, anchor.picture, anchor.confidence
+                )
+                extra += anchor.weight * away
+        costs = costs._replace(total=costs.total + extra)
+        return costs, gradient + tape.gradient(extra, image)
 
     def restore(self, arrays: Sequence[Any]) -> State:
         """The state whose flat list of tensors `arrays` is."""
@@ -177,6 +187,7 @@ class Transfer(tf.Module):
         factors: Sequence[float] = (1.0,),
         resume: tuple[int, State] | None = None,
         advance: Callable[..., State] | None = None,
+        anchor: Anchor | None = None,
     ) -> Iterator[Snapshot]:
         """Optimises from coarse to fine; yields at steps 0 and `milestones`.
 
@@ -194,6 +205,7 @@ class Transfer(tf.Module):
           factors: of each scale, how much smaller it is than the result.
           resume: scale and state to continue from.
           advance: what takes the steps; `self.advance`, or the same in parts.
+          anchor: what the result should stay near, of its size.
         """
         first, state = resume or (0, None)
         advance = advance or self.advance
@@ -207,6 +219,8 @@ class Transfer(tf.Module):
                 [shrink(style, factor) for style in styles],
                 blend,
             )
+            if anchor is not None:
+                targets = targets._replace(anchor=self._held(anchor, factor))
             if scale > first:
                 image = resize(image, tf.shape(small)[1:3])
             if state is None:
@@ -225,6 +239,16 @@ class Transfer(tf.Module):
     def _widened(self, image: tf.Tensor) -> tf.Tensor:
         sides = [self._margin] * 2
         return tf.pad(image, [[0, 0], sides, sides, [0, 0]], "SYMMETRIC")
+
+    def _held(self, anchor: Anchor, factor: float) -> Anchor:
+        """The anchor at a scale; nothing is known of what the margin hides."""
+        picture, confidence, weight = anchor
+        sides = [[0, 0], *[[self._margin] * 2] * 2, [0, 0]]
+        return Anchor(
+            self._widened(shrink(picture, factor)),
+            tf.pad(shrink(confidence, factor), sides),
+            tf.convert_to_tensor(weight, tf.float32),
+        )
 
     def _snapshot(self, scale: int, state: State) -> Snapshot:
         image = tf.clip_by_value(state.best_image, 0.0, 1.0)

@@ -4,13 +4,14 @@ Every file is written under a temporary name beside its own and renamed, so
 that a reader sees the old file or the new one, never a part.
 """
 
+import contextlib
 import csv
 import io
 import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,18 +26,28 @@ INSIDE = "assets.extra/nst_tf.json"  # a SavedModel's recipe
 
 def write(path: str | os.PathLike, data: bytes) -> None:
     """Writes a file at once or not at all; parent folders are made."""
+    with partial(path) as name, open(name, "wb") as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def partial(path: str | os.PathLike) -> Iterator[str]:
+    """A file to fill beside `path`, whose name it gets where all went well.
+
+    For what is too large to be held as bytes; parent folders are made.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(
+    descriptor, name = tempfile.mkstemp(
         dir=path.parent, prefix=f".{path.name}.", suffix=".part"
     )
+    os.close(descriptor)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.chmod(partial, 0o666 & ~_umask())
-        os.replace(partial, path)
+        yield name
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
     except BaseException:
-        Path(partial).unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
         raise
 
 

@@ -230,6 +230,30 @@ def out_of_range(image: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.square(outside)) / size, gradient
 
 
+@tf.custom_gradient
+def temporal_cost(
+    image: tf.Tensor, earlier: tf.Tensor, confidence: tf.Tensor
+) -> tf.Tensor:
+    """1 / (h w 3) * sum c (255 (x - w))^2, of a frame and what it came of.
+
+    Ruder, Dosovitskiy and Brox, "Artistic style transfer for videos"
+    (arXiv:1604.08610), equation 7; of values from 0 to 255, as the network
+    sees them, so that weights compare with theirs.
+
+    Args:
+      image: x, `[n, h, w, 3]`.
+      earlier: w, the earlier frame's picture, warped to this one's place.
+      confidence: c, `[n, h, w, 1]`, from 0, nothing is known there, to 1.
+    """
+    apart = confidence * (image - earlier)
+    scale = 255.0**2 / tf.cast(tf.size(image), image.dtype)
+
+    def gradient(slope):
+        return 2.0 * slope * scale * apart, None, None
+
+    return scale * tf.reduce_sum(apart * (image - earlier)), gradient
+
+
 def squared_steps(image: tf.Tensor, axis: int) -> tf.Tensor:
     """Sum of the squared differences of neighbours along an axis, a scalar."""
     axis %= image.shape.rank

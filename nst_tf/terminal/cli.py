@@ -77,6 +77,15 @@ def batch(arguments: list[str]) -> int:
     return batch_.batch(given, options)
 
 
+def video(arguments: list[str]) -> int:
+    """Paints a clip, frame by frame, so that it does not flicker."""
+    given = flags.parse("video", arguments)
+    with environment.unheard():
+        from nst_tf.terminal import film
+
+    return film.paint(given)
+
+
 def export(arguments: list[str]) -> int:
     """Writes the whole stylisation as a SavedModel, to run without nst_tf."""
     given = flags.parse("export", arguments)
@@ -162,6 +171,7 @@ def presets(arguments: list[str]) -> int:
 COMMANDS: dict[str, Any] = {
     "stylize": stylize,
     "batch": batch,
+    "video": video,
     "export": export,
     "plan": plan,
     "recolor": recolor,

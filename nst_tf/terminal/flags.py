@@ -5,6 +5,7 @@ Standard library and absl only, so that --help answers at once.
 """
 
 import dataclasses
+import itertools
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from nst_tf.options import OPTIMIZERS, Options, suggest
+from nst_tf.video.settings import Settings
 
 
 class Flag(NamedTuple):
@@ -38,6 +40,7 @@ GROUPS = {
     "optimiser": "Optimiser",
     "size": "Size and length",
     "network": "Network",
+    "clip": "Clip",
     "files": "Further files",
     "machine": "Machine",
 }
@@ -190,17 +193,35 @@ RECOLOR = (
         "color_image", "colours", "a palette in the content's stead", first=True
     ),
 )
+VIDEO = (
+    Flag("content", "pictures", "the clip: any that FFmpeg reads", first=True),
+    STYLIZE[1],
+    Flag(
+        "output",
+        "pictures",
+        "the result, as .mp4; its frames are kept in .frames/ beside it",
+        "stylized.mp4",
+        first=True,
+    ),
+    STYLIZE[3],
+    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
+    Flag("quiet", "machine", "print errors and warnings only", False),
+)
 FLAGS = {
     "stylize": STYLIZE,
     "batch": BATCH,
     "export": EXPORT,
     "plan": PLAN,
     "recolor": RECOLOR,
+    "video": VIDEO,
 }
+# Tables of options beside that of the pictures.
+TABLES: dict[str, tuple[Any, ...]] = {"video": (Settings,)}
 # The commands that take options, and the options without a meaning.
 VOID = {
     "stylize": (),
     "batch": (),
+    "video": (),
     "export": ("max_size",),
     "plan": ("max_size", "enlarge"),
 }
@@ -228,7 +249,8 @@ def parse(command: str, arguments: list[str]) -> Given:
             "--content=photo.jpg."
         )
     typed = {n: values[n].value for n in values if values[n].present}
-    options = {n: v for n, v in typed.items() if n in _option_names()}
+    known = [field.name for field in _fields_of(command)]
+    options = {n: v for n, v in typed.items() if n in known}
     others = {
         flag.name: typed.get(flag.name, flag.default)
         for flag in _flags_of(command)
@@ -309,11 +331,16 @@ def _fields_of(command: str) -> list[dataclasses.Field]:
     if command not in VOID:
         return []
     void = VOID[command]
-    return [f for f in dataclasses.fields(Options) if f.name not in void]
+    tables = *TABLES.get(command, ()), Options
+    fields = itertools.chain(*map(dataclasses.fields, tables))
+    return [field for field in fields if field.name not in void]
 
 
-def _option_names() -> list[str]:
-    return [field.name for field in dataclasses.fields(Options)]
+def separate(table: Any, options: dict[str, Any]) -> tuple[dict, dict]:
+    """Those of the options that a table of options has, and the others."""
+    known = [field.name for field in dataclasses.fields(table)]
+    own = {name: options[name] for name in options if name in known}
+    return own, {n: v for n, v in options.items() if n not in own}
 
 
 def _flag_values(command: str) -> flags.FlagValues:

@@ -37,7 +37,7 @@ def stylize(given: flags.Given) -> int:
     tf.get_logger().setLevel("ERROR")  # a retracing is no news to a painter
     devices.select(typed["device"])
     inputs = inputs_.prepare(content, styles or None, options=options)
-    with _stop_signals() as stopped:
+    with stop_signals() as stopped:
         return _follow(
             inputs,
             Progress(inputs, typed["quiet"]),
@@ -64,7 +64,7 @@ def _follow(inputs, progress, writers, resume, past, stopped) -> int:
     except (tf.errors.ResourceExhaustedError, MemoryError):
         progress.say("")
         plan = inputs.plan
-        _error(
+        complain(
             memory.out_of_memory(
                 plan.size, inputs.options, plan.arithmetic.tile
             )
@@ -72,21 +72,21 @@ def _follow(inputs, progress, writers, resume, past, stopped) -> int:
         code = 1
     except OSError as error:  # the disk is full, say: save what can be saved
         progress.say("")
-        _error(f"stopped: {error}.")
+        complain(f"stopped: {error}.")
         code = 1
     if stopped:
         code = STOPPED[stopped[0]]
     if result is None:
-        _error("nothing was painted yet: nothing to save.")
+        complain("nothing was painted yet: nothing to save.")
         return code or 1
     if result.diverged:
-        _error(result.divergence())
+        complain(result.divergence())
         code = 1
     for path in writers.finish(result, run):
         progress.say(f"Saved {path}")
     if stopped:
         name = signal.Signals(stopped[0]).name
-        _error(
+        complain(
             f"stopped by {name} after step {result.count}; the best picture "
             "so far is saved."
         )
@@ -94,7 +94,7 @@ def _follow(inputs, progress, writers, resume, past, stopped) -> int:
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[int]]:
     """A list that the first Ctrl-C or SIGTERM fills; the second one kills."""
     stopped: list[int] = []
 
@@ -167,7 +167,7 @@ def _check_resumed(given: flags.Given) -> None:
 def _compare_weights(past: dict | None, result: Result) -> None:
     network = result.record["network"]
     if past and past["network"]["sha256"] != network["sha256"]:
-        _error(
+        complain(
             f"warning: the recipe used weights {past['network']['weights']} "
             f"({past['network']['sha256'][:8]}), this run uses "
             f"{network['weights']} ({network['sha256'][:8]}): the picture "
@@ -175,5 +175,6 @@ def _compare_weights(past: dict | None, result: Result) -> None:
         )
 
 
-def _error(text: str) -> None:
+def complain(text: str) -> None:
+    """Prints a line, quiet or not."""
     print(f"nst-tf: {text}", file=sys.stderr, flush=True)

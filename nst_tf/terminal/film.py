@@ -1,0 +1,133 @@
+"""A clip at the terminal: a bar over frames, and nothing lost."""
+
+import os
+import sys
+import time
+from fractions import Fraction
+
+import tensorflow as tf
+
+from nst_tf.files import record
+from nst_tf.forecast import duration
+from nst_tf.machine import devices, memory
+from nst_tf.options import Options
+from nst_tf.terminal import flags, session
+from nst_tf.video import clips
+from nst_tf.video import paint as paint_
+from nst_tf.video.folder import Folder
+from nst_tf.video.settings import Settings
+
+
+def paint(given: flags.Given) -> int:
+    """Runs what was typed; returns the exit code."""
+    typed = given.flags
+    content, style, output = typed["content"], typed["style"], typed["output"]
+    if not content:
+        raise ValueError(
+            "`content` is missing. Give a clip, as in --content=clip.mp4."
+        )
+    own, pictures = flags.separate(Settings, given.options)
+    settings = Settings(**own)
+    base = flags.read_preset(typed["preset"]) if typed["preset"] else {}
+    options = Options.from_dict(flags.merge(base, pictures))
+    record.check_path(
+        output, "output", clips.SUFFIXES, [content, *(style or [])]
+    )
+    tf.get_logger().setLevel("ERROR")
+    devices.select(typed["device"])
+    job = paint_.prepare(content, style, options, settings)
+    kept = Folder(output, job.recipe)
+    with session.stop_signals() as stopped:
+        return _follow(job, kept, output, _Bar(job, typed["quiet"]), stopped)
+
+
+class _Ended(Exception):
+    """The run has to stop before its end: exit code and reason."""
+
+
+def _follow(job, kept: Folder, output: str, bar: "_Bar", stopped) -> int:
+    """Paints all frames, then makes the clip of them."""
+    try:
+        times = _painted(job, kept, bar, stopped)
+        clips.write(output, kept.frames(times), job.clip)
+        bar.say(f"Saved {output}")
+        return 0
+    except _Ended as ended:
+        code, why = ended.args
+    except (tf.errors.ResourceExhaustedError, MemoryError):
+        plan, options = job.first.plan, job.first.options
+        tile = plan.arithmetic.tile
+        code, why = 1, memory.out_of_memory(plan.size, options, tile)
+    except OSError as error:  # the disk is full, say
+        code, why = 1, f"stopped: {error}."
+    bar.say("")
+    session.complain(why)
+    if bar.done:
+        session.complain(
+            f"{bar.done} frames are in {kept.path}; the same command goes on "
+            "from there."
+        )
+    return code
+
+
+def _painted(job, kept, bar, stopped) -> list[Fraction]:
+    """Paints; when each frame is shown."""
+    times = []
+    for painted in paint_.frames(job, kept, patience=1.0):
+        bar.show(painted)
+        result = painted.result
+        if result and result.diverged:
+            raise _Ended(1, result.divergence())
+        if painted.done:
+            times.append(painted.time)
+        if stopped:
+            why = f"stopped in frame {painted.number + 1}."
+            raise _Ended(session.STOPPED[stopped[0]], why)
+    return times
+
+
+class _Bar:
+    """How many frames are done, and how long the others will take."""
+
+    def __init__(self, job: paint_.Job, quiet: bool):
+        self.done = 0
+        self._job, self._quiet = job, quiet
+        self._live = not quiet and sys.stderr.isatty()
+        self._mark: tuple[int, float] | None = None
+        height, width = job.first.plan.size
+        frames = f", about {job.expected} frames" if job.expected else ""
+        self.say(f"{width} x {height} px{frames}")
+
+    def show(self, painted: paint_.Painted) -> None:
+        """Draws where the run is."""
+        if painted.done:
+            self.done = painted.number + 1
+            if painted.result and self._mark is None:
+                # The first pays for compiling, and has all scales.
+                self._mark = self.done, time.monotonic()
+        if not self._live:
+            return
+        total = max(self._job.expected or 0, self.done)
+        filled = 20 * self.done // max(1, total)
+        text = f"[{'#' * filled}{'.' * (20 - filled)}] {self.done}/{total}"
+        if self._mark and self.done > self._mark[0]:
+            each = (time.monotonic() - self._mark[1]) / (
+                self.done - self._mark[0]
+            )
+            text += f"  {duration(each * (total - self.done))} left"
+        if painted.result and not painted.done:
+            result = painted.result
+            text += f"  step {result.count}/{result.total}"
+        self._draw(text)
+
+    def say(self, text: str) -> None:
+        """Prints a line, unless quiet; the bar makes way."""
+        if self._live:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        if not self._quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def _draw(self, text: str) -> None:
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        print("\r\033[K" + text[: width - 1], end="", file=sys.stderr)
+        sys.stderr.flush()
