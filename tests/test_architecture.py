@@ -25,6 +25,7 @@ STOREYS = (
     ("inputs", "result"),
     ("run", "recolor"),
     ("forecast", "saved_model"),
+    ("study",),
     ("terminal",),
     ("__init__", "__main__"),
 )

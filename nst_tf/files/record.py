@@ -126,7 +126,7 @@ def write_recipe(path: str | os.PathLike, recipe: Mapping[str, Any]) -> None:
     write(path, (to_json(recipe) + "\n").encode())
 
 
-def to_json(recipe: Mapping[str, Any]) -> str:
+def to_json(recipe: Mapping[str, Any] | Sequence) -> str:
     """The recipe as text; numbers that are not finite become null."""
 
     def finite(value):

@@ -142,6 +142,15 @@ def recolor(arguments: list[str]) -> int:
     return OK
 
 
+def patches(arguments: list[str]) -> int:
+    """Shows which patches of your pictures excite the network's units."""
+    given = flags.parse("patches", arguments)
+    with _tensorflow_unheard():
+        from nst_tf.terminal import study
+
+    return study.patches(given)
+
+
 def show(arguments: list[str]) -> int:
     """Prints the recipe that a result or an exported folder carries."""
     given = flags.parse("show", arguments)
@@ -165,6 +174,7 @@ COMMANDS: dict[str, Any] = {
     "export": export,
     "plan": plan,
     "recolor": recolor,
+    "patches": patches,
     "show": show,
     "presets": presets,
 }

@@ -126,17 +126,50 @@ RECOLOR = (
     Flag("color_strength", "colours", "share of the way there", 1.0),
     Flag("color_image", "colours", "a palette in the content's stead"),
 )
+PATCHES = (
+    Flag("images", "pictures", "the folder of pictures to look through"),
+    Flag(
+        "output",
+        "pictures",
+        "the sheets, one a layer: .png .jpg .webp .tif .avif",
+        "patches.png",
+    ),
+    Flag("per_image", "pictures", "patches of a unit out of one picture", 1),
+    Flag("max_size", "size", "long side of a picture; 0: its own", 0),
+    Flag(
+        "layers",
+        "network",
+        "whose units",
+        "conv1_1,conv2_1,conv3_1,conv4_1,conv5_1",
+    ),
+    Flag(
+        "units",
+        "network",
+        "how many of each layer, those of the widest spread; or which, as "
+        "7,100",
+        9,
+    ),
+    Flag("record", "files", "every patch and where it is, as .json"),
+    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
+    Flag("quiet", "machine", "print errors and warnings only", False),
+)
 FLAGS = {
     "stylize": STYLIZE,
     "export": EXPORT,
     "plan": PLAN,
     "recolor": RECOLOR,
+    "patches": PATCHES,
 }
 # The commands that take options, and the options without a meaning.
 VOID = {
     "stylize": (),
     "export": ("max_size",),
     "plan": ("max_size", "enlarge"),
+    "patches": tuple(
+        field.name
+        for field in dataclasses.fields(Options)
+        if field.name not in ("network", "weights")
+    ),
 }
 # Arguments without a dash, and what they are.
 POSITIONAL = {"show": "RESULT..."}

@@ -37,7 +37,7 @@ def stylize(given: flags.Given) -> int:
     tf.get_logger().setLevel("ERROR")  # a retracing is no news to a painter
     devices.select(typed["device"])
     inputs = inputs_.prepare(content, styles or None, options=options)
-    with _stop_signals() as stopped:
+    with stop_signals() as stopped:
         return _follow(
             inputs,
             Progress(inputs, typed["quiet"]),
@@ -94,7 +94,7 @@ def _follow(inputs, progress, writers, resume, past, stopped) -> int:
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[int]]:
     """A list that the first Ctrl-C or SIGTERM fills; the second one kills."""
     stopped: list[int] = []
 
