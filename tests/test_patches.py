@@ -12,6 +12,7 @@ import nst_tf
 from nst_tf.engine import vgg
 from nst_tf.files import record
 from nst_tf.options import LAYERS
+from nst_tf.study import found as found_
 from nst_tf.study import patches, sheets
 from nst_tf.study.fields import field
 from nst_tf.terminal import cli
@@ -205,7 +206,7 @@ def test_it_streams_and_may_be_left(tiny_weights_everywhere, photographs):
 
 
 def test_beyond_the_border_is_what_the_network_takes_for_zero(photographs):
-    patch = patches.crop(photographs[0], (-2, -3, 5, 4))
+    patch = found_.crop(photographs[0], (-2, -3, 5, 4))
     zeros = vgg.preprocess(patch).numpy()
     np.testing.assert_allclose(zeros[:3], 0, atol=1e-4)
     np.testing.assert_allclose(zeros[:, :2], 0, atol=1e-4)

@@ -19,7 +19,7 @@ import numpy as np
 
 from nst_tf.files import images
 
-Row = Mapping[str, float]
+Row = Mapping[str, Any]
 INSIDE = "assets.extra/nst_tf.json"  # a SavedModel's recipe
 
 

@@ -151,6 +151,24 @@ def patches(arguments: list[str]) -> int:
     return study.patches(given)
 
 
+def sweep(arguments: list[str]) -> int:
+    """Paints any options against any others: a labelled grid, a table."""
+    given = flags.parse("sweep", arguments)
+    with _tensorflow_unheard():
+        from nst_tf.terminal import study
+
+    return study.sweep(given)
+
+
+def figure(arguments: list[str]) -> int:
+    """Draws a figure of the papers with your own pictures."""
+    given = flags.parse("figure", arguments)
+    with _tensorflow_unheard():
+        from nst_tf.terminal import study
+
+    return study.figure(given)
+
+
 def show(arguments: list[str]) -> int:
     """Prints the recipe that a result or an exported folder carries."""
     given = flags.parse("show", arguments)
@@ -175,6 +193,8 @@ COMMANDS: dict[str, Any] = {
     "plan": plan,
     "recolor": recolor,
     "patches": patches,
+    "sweep": sweep,
+    "figure": figure,
     "show": show,
     "presets": presets,
 }

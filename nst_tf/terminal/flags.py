@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from nst_tf.options import OPTIMIZERS, Options, suggest
+from nst_tf.study.figures import FIGURES
 
 
 class Flag(NamedTuple):
@@ -127,15 +128,28 @@ RECOLOR = (
     Flag("color_image", "colours", "a palette in the content's stead"),
 )
 PATCHES = (
-    Flag("images", "pictures", "the folder of pictures to look through"),
+    Flag(
+        "images",
+        "pictures",
+        "the folder of pictures to look through",
+        first=True,
+    ),
     Flag(
         "output",
         "pictures",
         "the sheets, one a layer: .png .jpg .webp .tif .avif",
         "patches.png",
     ),
-    Flag("per_image", "pictures", "patches of a unit out of one picture", 1),
-    Flag("max_size", "size", "long side of a picture; 0: its own", 0),
+    Flag(
+        "per_image",
+        "pictures",
+        "patches of a unit out of one picture",
+        1,
+        first=True,
+    ),
+    Flag(
+        "max_size", "size", "long side of a picture; 0: its own", 0, first=True
+    ),
     Flag(
         "layers",
         "network",
@@ -149,9 +163,51 @@ PATCHES = (
         "7,100",
         9,
     ),
-    Flag("record", "files", "every patch and where it is, as .json"),
+    Flag(
+        "record", "files", "every patch and where it is, as .json", first=True
+    ),
     Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
-    Flag("quiet", "machine", "print errors and warnings only", False),
+    Flag(
+        "quiet", "machine", "print errors and warnings only", False, first=True
+    ),
+)
+FIGURE = (
+    Flag("content", "pictures", "the photograph", first=True),
+    Flag(
+        "style",
+        "pictures",
+        "the painting; may be given again",
+        many=True,
+        first=True,
+    ),
+    Flag(
+        "output",
+        "pictures",
+        "the sheet: .png .jpg .webp .tif .avif; by default named after the "
+        "command",
+    ),
+    Flag("preset", "pictures", "a set of options; nst-tf presets lists them"),
+    Flag("cells", "files", "folder of the pictures; by default the output's"),
+    Flag(
+        "costs",
+        "files",
+        "costs and seconds; by default the output's .csv",
+        first=True,
+    ),
+    Flag("pdf", "files", "the sheet once more, for print", first=True),
+    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
+    Flag(
+        "quiet", "machine", "print errors and warnings only", False, first=True
+    ),
+)
+SWEEP = (
+    Flag(
+        "over",
+        "pictures",
+        "what to vary, as style_weight=4,40,400; may be given again",
+        many=True,
+    ),
+    *FIGURE,
 )
 FLAGS = {
     "stylize": STYLIZE,
@@ -159,12 +215,16 @@ FLAGS = {
     "plan": PLAN,
     "recolor": RECOLOR,
     "patches": PATCHES,
+    "sweep": SWEEP,
+    "figure": FIGURE,
 }
 # The commands that take options, and the options without a meaning.
 VOID = {
     "stylize": (),
     "export": ("max_size",),
     "plan": ("max_size", "enlarge"),
+    "sweep": (),
+    "figure": (),
     "patches": tuple(
         field.name
         for field in dataclasses.fields(Options)
@@ -172,7 +232,10 @@ VOID = {
     ),
 }
 # Arguments without a dash, and what they are.
-POSITIONAL = {"show": "RESULT..."}
+POSITIONAL = {
+    "show": "RESULT...",
+    "figure": "|".join(FIGURES) + " [--flag=value ...]",
+}
 
 
 class Given(NamedTuple):

@@ -4,13 +4,23 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import tensorflow as tf
 
-from nst_tf.files import record
+from nst_tf import run as run_
+from nst_tf.files import images, record
 from nst_tf.forecast import duration
+from nst_tf.inputs import is_file
 from nst_tf.machine import devices
+from nst_tf.options import Options, suggest
+from nst_tf.study import found as found_
 from nst_tf.study import patches as patches_
+from nst_tf.study import sheets
+from nst_tf.study import sweep as sweep_
+from nst_tf.study.axes import parse_axis
+from nst_tf.study.figures import FIGURES
+from nst_tf.study.sweep import Painted
 from nst_tf.terminal import flags
 from nst_tf.terminal.session import STOPPED, stop_signals
 
@@ -56,9 +66,9 @@ def patches(given: flags.Given) -> int:
             "--images=photos."
         )
     sources = patches_.listed(typed["images"])
-    patches_.outputs(typed["output"], typed["layers"], sources)
+    found_.outputs(typed["output"], typed["layers"], sources)
     if typed["record"]:
-        files = patches_.files(sources)
+        files = found_.files(sources)
         record.check_path(typed["record"], "record", (".json",), files)
     tf.get_logger().setLevel("ERROR")
     devices.select(typed["device"])
@@ -76,16 +86,117 @@ def patches(given: flags.Given) -> int:
         found.save_record(typed["record"])
         bar.say(f"Saved {typed['record']}")
     if stopped:
-        return _stopped(stopped[0], f"{found.count} of {found.total} pictures")
+        done = f"{found.count} of {found.total} pictures"
+        return _stopped(stopped[0], f"the sheets show {done}.")
     return 0
+
+
+def sweep(given: flags.Given) -> int:
+    """Paints a grid; returns the exit code."""
+    if not given.flags["over"]:
+        raise ValueError(
+            "`over` is missing. Give an option and its values, as in "
+            "--over=style_weight=4,40,400."
+        )
+    axes = [parse_axis(text) for text in given.flags["over"]]
+    return _paint(given, axes, {}, "sweep")
+
+
+def figure(given: flags.Given) -> int:
+    """Paints a figure's grid; returns the exit code."""
+    name, *more = given.arguments
+    if more or name not in FIGURES:
+        wrong = more[0] if more else name
+        raise ValueError(
+            f'there is no figure "{wrong}".'
+            + (suggest(wrong, FIGURES) or f" Known: {', '.join(FIGURES)}.")
+        )
+    recipe = FIGURES[name]
+    return _paint(given, recipe.axes, recipe.options, name)
+
+
+def _paint(given: flags.Given, axes, base, name: str) -> int:
+    grid, files = _grid(given, axes, base, name)
+    tf.get_logger().setLevel("ERROR")
+    devices.select(given.flags["device"])
+    painted = [cell.painted() for cell in grid.cells]
+    waiting = [at for at, one in enumerate(painted) if one is None]
+    bar = Bar("steps", given.flags["quiet"])
+    bar.say(
+        f"{len(painted)} pictures, {len(painted) - len(waiting)} of them done."
+    )
+    total = sum(sum(grid.cells[at].prepare().schedule) for at in waiting)
+    count = 0
+    with stop_signals() as stopped:
+        for done, at in enumerate(waiting):
+            for result in grid.cells[at].paint():
+                bar.show(count + result.count, max(1, total))
+                if stopped:
+                    left = len(waiting) - done
+                    return _stopped(
+                        stopped[0],
+                        f"{left} of {len(painted)} pictures are still to be "
+                        "painted; the same command goes on there.",
+                    )
+            count += result.count
+            painted[at] = Painted(result.image, result.record)
+            if result.diverged:
+                labels = ", ".join(grid.cells[at].labels)
+                print(
+                    f"nst-tf: {labels}: {run_.divergence(result)}",
+                    file=sys.stderr,
+                )
+    whole = [one for one in painted if one]
+    _write(grid, whole, files, bar)
+    return int(any(one.diverged for one in whole))
+
+
+def _grid(given: flags.Given, axes, base, name: str):
+    """The grid, and the files to write; nothing is painted yet."""
+    typed = given.flags
+    varied = {n for axis in axes for choice in axis for n in choice.changes}
+    for option in varied & set(given.options):
+        raise ValueError(f"`{option}` is what is varied here. Leave it out.")
+    if typed["preset"]:
+        base = flags.merge(base, flags.read_preset(typed["preset"]))
+    options = Options.from_dict(flags.merge(base, given.options))
+    output = Path(typed["output"] or f"{name}.png")
+    files = {
+        "output": str(output),
+        "costs": typed["costs"] or str(output.with_suffix(".csv")),
+        "pdf": typed["pdf"],
+    }
+    images.check_suffix(output)
+    pictures = [typed["content"], *(typed["style"] or []), options.init]
+    pictures = [one for one in pictures if one and is_file(one)]
+    for argument, suffixes in (
+        ("output", ()),
+        ("costs", (".csv", ".json")),
+        ("pdf", (".pdf",)),
+    ):
+        if files[argument]:
+            record.check_path(files[argument], argument, suffixes, pictures)
+    if typed["pdf"]:
+        sheets.check_matplotlib("pdf")
+    folder = typed["cells"] or output.with_suffix("")
+    content, style = typed["content"], typed["style"]
+    return sweep_.grid(content, style, axes, folder, options), files
+
+
+def _write(grid, painted, files, bar: Bar) -> None:
+    suffix = images.check_suffix(files["output"])
+    data = images.encode(grid.sheet(painted), suffix)
+    record.write(files["output"], data)
+    bar.say(f"Saved {files['output']}")
+    record.write_costs(files["costs"], grid.rows(painted))
+    bar.say(f"Saved {files['costs']}")
+    if files["pdf"]:
+        record.write(files["pdf"], grid.pdf(painted))
+        bar.say(f"Saved {files['pdf']}")
 
 
 def _stopped(number: int, done: str) -> int:
     received = signal.Signals(number)
-    print(
-        f"nst-tf: stopped by {received.name} after {done}; what there was by "
-        "then is saved.",
-        file=sys.stderr,
-        flush=True,
-    )
+    text = f"nst-tf: stopped by {received.name}: {done}"
+    print(text, file=sys.stderr, flush=True)
     return STOPPED[received]
