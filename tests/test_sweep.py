@@ -30,11 +30,6 @@ def grid(pictures, folder, *over, **options):
     return sweep.grid(*pictures, axes, folder, Options(**QUICK, **options))
 
 
-def paint(cell):
-    *_, result = cell.paint()
-    return sweep.Painted(result.image, result.record)
-
-
 # Axes
 
 
@@ -100,7 +95,7 @@ def test_a_cell_is_what_stylize_paints(
     made = grid(pictures, tmp_path, "style_weight=4,40")
     for cell, weight in zip(made.cells, (4, 40), strict=True):
         alone = nst_tf.stylize(*pictures, style_weight=weight, **QUICK)
-        np.testing.assert_array_equal(paint(cell).image, alone.image)
+        np.testing.assert_array_equal(cell.finish().image, alone.image)
 
 
 def test_what_is_done_is_not_done_again(
@@ -108,7 +103,7 @@ def test_what_is_done_is_not_done_again(
 ):
     made = grid(pictures, tmp_path, "style_weight=4,40")
     assert [cell.painted() for cell in made.cells] == [None, None]
-    first = paint(made.cells[0])
+    first = made.cells[0].finish()
 
     again = grid(pictures, tmp_path, "style_weight=4,40,400")
     done = again.cells[0].painted()
@@ -122,7 +117,7 @@ def test_other_inputs_weights_or_options_are_done_anew(
     pictures, tmp_path, tiny_weights_everywhere, monkeypatch
 ):
     (cell,) = grid(pictures, tmp_path, "style_weight=4").cells
-    paint(cell)
+    cell.finish()
     (other,) = grid(pictures[::-1], tmp_path, "style_weight=4").cells
     assert other.path == cell.path and other.painted() is None
     (other,) = grid(pictures, tmp_path, "style_weight=4", seed=3).cells
@@ -145,7 +140,7 @@ def test_rows_of_other_layers_share_a_table(
     pictures, tmp_path, tiny_weights_everywhere
 ):
     made = grid(pictures, tmp_path, "style_layers=conv1_1|conv2_1")
-    painted = [paint(cell) for cell in made.cells]
+    painted = [cell.finish() for cell in made.cells]
     rows = made.rows(painted)
     assert [list(row) for row in rows] == [list(rows[0])] * 2
     assert rows[0]["style/block2_conv1"] == ""

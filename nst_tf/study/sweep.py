@@ -90,6 +90,13 @@ class Cell:
                 result.save(self.path)
             yield result
 
+    def finish(self) -> Painted:
+        """The picture out of its file if it is done, else painted now."""
+        if painted := self.painted():
+            return painted
+        *_, result = self.paint(math.inf)
+        return Painted(result.image, result.record)
+
 
 @dataclasses.dataclass(frozen=True)
 class Grid:

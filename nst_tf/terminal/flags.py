@@ -128,28 +128,15 @@ RECOLOR = (
     Flag("color_image", "colours", "a palette in the content's stead"),
 )
 PATCHES = (
-    Flag(
-        "images",
-        "pictures",
-        "the folder of pictures to look through",
-        first=True,
-    ),
+    Flag("images", "pictures", "the folder of pictures to look through"),
     Flag(
         "output",
         "pictures",
         "the sheets, one a layer: .png .jpg .webp .tif .avif",
         "patches.png",
     ),
-    Flag(
-        "per_image",
-        "pictures",
-        "patches of a unit out of one picture",
-        1,
-        first=True,
-    ),
-    Flag(
-        "max_size", "size", "long side of a picture; 0: its own", 0, first=True
-    ),
+    Flag("per_image", "pictures", "patches of a unit out of one picture", 1),
+    Flag("max_size", "size", "long side of a picture; 0: its own", 0),
     Flag(
         "layers",
         "network",
@@ -163,23 +150,13 @@ PATCHES = (
         "7,100",
         9,
     ),
-    Flag(
-        "record", "files", "every patch and where it is, as .json", first=True
-    ),
+    Flag("record", "files", "every patch and where it is, as .json"),
     Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
-    Flag(
-        "quiet", "machine", "print errors and warnings only", False, first=True
-    ),
+    Flag("quiet", "machine", "print errors and warnings only", False),
 )
 FIGURE = (
-    Flag("content", "pictures", "the photograph", first=True),
-    Flag(
-        "style",
-        "pictures",
-        "the painting; may be given again",
-        many=True,
-        first=True,
-    ),
+    Flag("content", "pictures", "the photograph"),
+    Flag("style", "pictures", "the painting; may be given again", many=True),
     Flag(
         "output",
         "pictures",
@@ -188,17 +165,10 @@ FIGURE = (
     ),
     Flag("preset", "pictures", "a set of options; nst-tf presets lists them"),
     Flag("cells", "files", "folder of the pictures; by default the output's"),
-    Flag(
-        "costs",
-        "files",
-        "costs and seconds; by default the output's .csv",
-        first=True,
-    ),
-    Flag("pdf", "files", "the sheet once more, for print", first=True),
+    Flag("costs", "files", "costs and seconds; by default the output's .csv"),
+    Flag("pdf", "files", "the sheet once more, for print"),
     Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
-    Flag(
-        "quiet", "machine", "print errors and warnings only", False, first=True
-    ),
+    Flag("quiet", "machine", "print errors and warnings only", False),
 )
 SWEEP = (
     Flag(
@@ -208,6 +178,10 @@ SWEEP = (
         many=True,
     ),
     *FIGURE,
+)
+PATCHES, FIGURE, SWEEP = (
+    tuple(flag._replace(first=True) for flag in own)
+    for own in (PATCHES, FIGURE, SWEEP)
 )
 FLAGS = {
     "stylize": STYLIZE,
