@@ -1,6 +1,7 @@
 """Patches: a brute-force search finds the same, a crop alone answers so."""
 
 import json
+import signal
 
 import numpy as np
 import PIL.Image
@@ -276,6 +277,23 @@ def test_what_is_no_picture_is_left_out(
     said = capsys.readouterr().err
     assert said.count("It is left out.") == 2
     assert "narrow.png" in said
+
+
+def test_a_signal_ends_the_search_and_the_sheets_show_what_there_was(
+    folder, tiny_weights_everywhere, capsys, monkeypatch
+):
+    looking = patches.read
+
+    def read(source, number, max_size):
+        if number == 1:
+            signal.raise_signal(signal.SIGINT)
+        return looking(source, number, max_size)
+
+    monkeypatch.setattr(patches, "read", read)
+    assert run("--layers=conv1_1", "--record=a.json") == 130
+    assert "2 of 4 pictures" in capsys.readouterr().err
+    rows = json.loads((folder / "a.json").read_text())
+    assert {row["image"] for row in rows} == {"photos/0.png", "photos/2.png"}
 
 
 @pytest.mark.parametrize(

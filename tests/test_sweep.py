@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import signal
 
 import numpy as np
 import PIL.Image
@@ -167,7 +168,7 @@ def test_sheet_table_and_pdf_are_written_and_resumed(
     over = ["--over=style_weight=4,40", "--over=style_scale=0.5,1"]
     arguments = ["sweep", *files, *TYPED, *over, "--pdf=a.pdf"]
     assert cli.main(arguments) == 0
-    assert "4 pictures, 0 of them done" in capsys.readouterr().err
+    assert "4 pictures, 0 done" in capsys.readouterr().err
     cells = sorted((tmp_path / "sweep").iterdir())
     assert len(cells) == 4
     before = [path.stat().st_mtime_ns for path in cells]
@@ -183,7 +184,7 @@ def test_sheet_table_and_pdf_are_written_and_resumed(
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
 
     assert cli.main(arguments) == 0
-    assert "4 pictures, 4 of them done" in capsys.readouterr().err
+    assert "4 pictures, 4 done" in capsys.readouterr().err
     assert [path.stat().st_mtime_ns for path in cells] == before
     np.testing.assert_array_equal(PIL.Image.open("sweep.png"), sheet)
 
@@ -211,6 +212,38 @@ def test_mistakes_get_one_line(files, capsys, tmp_path, arguments, told):
     assert told in said and said.count("\n") == 1
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["content.png", "style.png"]
+
+
+def test_out_of_memory_names_the_cell(
+    files, tiny_weights_everywhere, capsys, monkeypatch
+):
+    def paint(_):
+        raise MemoryError
+        yield
+
+    monkeypatch.setattr(sweep.Cell, "paint", paint)
+    assert cli.main(["sweep", *files, *TYPED, "--over=seed=1,2"]) == 2
+    assert "nst-tf: seed 1: out of memory" in capsys.readouterr().err
+
+
+def test_a_signal_stops_and_the_same_command_goes_on(
+    files, tiny_weights_everywhere, capsys, monkeypatch, tmp_path
+):
+    painting = sweep.Cell.paint
+
+    def paint(cell):
+        if "seed 2" in cell.labels:
+            signal.raise_signal(signal.SIGTERM)
+        return painting(cell)
+
+    arguments = ["sweep", *files, *TYPED, "--over=seed=1,2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep.Cell, "paint", paint)
+        assert cli.main(arguments) == 143
+    assert "1 of 2 pictures are still to be" in capsys.readouterr().err
+    assert not (tmp_path / "sweep.png").exists()
+    assert cli.main(arguments) == 0
+    assert "2 pictures, 1 done" in capsys.readouterr().err
 
 
 # Figures

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -12,7 +13,7 @@ from nst_tf import run as run_
 from nst_tf.files import images, record
 from nst_tf.forecast import duration
 from nst_tf.inputs import is_file
-from nst_tf.machine import devices
+from nst_tf.machine import devices, memory
 from nst_tf.options import Options, suggest
 from nst_tf.study import found as found_
 from nst_tf.study import patches as patches_
@@ -122,33 +123,40 @@ def _paint(given: flags.Given, axes, base, name: str) -> int:
     painted = [cell.painted() for cell in grid.cells]
     waiting = [at for at, one in enumerate(painted) if one is None]
     bar = Bar("steps", given.flags["quiet"])
-    bar.say(
-        f"{len(painted)} pictures, {len(painted) - len(waiting)} of them done."
-    )
-    total = sum(sum(grid.cells[at].prepare().schedule) for at in waiting)
-    count = 0
+    bar.say(f"{len(painted)} pictures, {len(painted) - len(waiting)} done.")
+    steps = [sum(grid.cells[at].prepare().schedule) for at in waiting]
     with stop_signals() as stopped:
-        for done, at in enumerate(waiting):
-            for result in grid.cells[at].paint():
-                bar.show(count + result.count, max(1, total))
+        for place, at in enumerate(waiting):
+            for result in _painting(grid.cells[at]):
+                done = sum(steps[:place]) + result.count
+                bar.show(done, max(1, sum(steps)))
                 if stopped:
-                    left = len(waiting) - done
+                    left = f"{len(waiting) - place} of {len(painted)} pictures"
                     return _stopped(
                         stopped[0],
-                        f"{left} of {len(painted)} pictures are still to be "
-                        "painted; the same command goes on there.",
+                        f"{left} are still to be painted; the same command "
+                        "goes on there.",
                     )
-            count += result.count
             painted[at] = Painted(result.image, result.record)
-            if result.diverged:
-                labels = ", ".join(grid.cells[at].labels)
-                print(
-                    f"nst-tf: {labels}: {run_.divergence(result)}",
-                    file=sys.stderr,
-                )
     whole = [one for one in painted if one]
     _write(grid, whole, files, bar)
     return int(any(one.diverged for one in whole))
+
+
+def _painting(cell: sweep_.Cell) -> Iterator[run_.Result]:
+    """What `paint` yields; what goes wrong is told with the cell's labels."""
+    labels = ", ".join(cell.labels)
+    try:
+        for result in cell.paint():
+            yield result
+        if result.diverged:
+            print(
+                f"nst-tf: {labels}: {run_.divergence(result)}", file=sys.stderr
+            )
+    except (tf.errors.ResourceExhaustedError, MemoryError):
+        inputs = cell.prepare()
+        told = memory.out_of_memory(inputs.size, inputs.options, inputs.tile)
+        raise ValueError(f"{labels}: {told}") from None
 
 
 def _grid(given: flags.Given, axes, base, name: str):
