@@ -33,11 +33,12 @@ _GROWING = [
     for count in range(1, 6)
 ]
 # The smoothing follows the features' mean square (`vgg.FEATURE_SIZES`): the
-# same cost is much in one layer and nothing in another.
+# same cost is much in one layer and nothing in another. conv1_1 has more, which
+# takes the noise away sooner.
 _RECONSTRUCTED = [
     Choice(layer, {"content_layers": layer, "tv_weight": smoothing})
     for layer, smoothing in (
-        ("conv1_1", 2.4e3),
+        ("conv1_1", 1e4),
         ("conv2_1", 3.7e4),
         ("conv3_1", 3e4),
         ("conv4_1", 1.5e5),
