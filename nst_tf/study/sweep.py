@@ -22,6 +22,7 @@ from nst_tf import run
 from nst_tf.files import images, record
 from nst_tf.files import weights as weights_
 from nst_tf.options import Options
+from nst_tf.result import Result
 from nst_tf.study import sheets
 from nst_tf.study.axes import Axis
 
@@ -79,13 +80,13 @@ class Cell:
         image = images.to_uint8(images.read(self.path).rgb)
         return Painted(image, recipe)
 
-    def paint(self, patience: float = 1.0) -> Iterator[run.Result]:
+    def paint(self, patience: float = 1.0) -> Iterator[Result]:
         """Paints it, and writes its file once it is whole.
 
         Yields:
           As `nst_tf.snapshots`; leaving the loop leaves the cell undone.
         """
-        for result in run.results(self.prepare(), None, patience):
+        for result in run.Run(self.prepare(), None, patience):
             if result.last:
                 result.save(self.path)
             yield result

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from nst_tf import run as run_
 from nst_tf.files import images, record
 from nst_tf.forecast import duration
 from nst_tf.inputs import is_file
 from nst_tf.machine import devices, memory
 from nst_tf.options import Options, suggest
+from nst_tf.result import Result
 from nst_tf.study import found as found_
 from nst_tf.study import patches as patches_
 from nst_tf.study import sheets
@@ -124,7 +124,7 @@ def _paint(given: flags.Given, axes, base, name: str) -> int:
     waiting = [at for at, one in enumerate(painted) if one is None]
     bar = Bar("steps", given.flags["quiet"])
     bar.say(f"{len(painted)} pictures, {len(painted) - len(waiting)} done.")
-    steps = [sum(grid.cells[at].prepare().schedule) for at in waiting]
+    steps = [sum(grid.cells[at].prepare().plan.schedule) for at in waiting]
     with stop_signals() as stopped:
         for place, at in enumerate(waiting):
             for result in _painting(grid.cells[at]):
@@ -143,19 +143,19 @@ def _paint(given: flags.Given, axes, base, name: str) -> int:
     return int(any(one.diverged for one in whole))
 
 
-def _painting(cell: sweep_.Cell) -> Iterator[run_.Result]:
+def _painting(cell: sweep_.Cell) -> Iterator[Result]:
     """What `paint` yields; what goes wrong is told with the cell's labels."""
     labels = ", ".join(cell.labels)
     try:
         for result in cell.paint():
             yield result
         if result.diverged:
-            print(
-                f"nst-tf: {labels}: {run_.divergence(result)}", file=sys.stderr
-            )
+            print(f"nst-tf: {labels}: {result.divergence()}", file=sys.stderr)
     except (tf.errors.ResourceExhaustedError, MemoryError):
-        inputs = cell.prepare()
-        told = memory.out_of_memory(inputs.size, inputs.options, inputs.tile)
+        plan = cell.prepare().plan
+        told = memory.out_of_memory(
+            plan.size, cell.options, plan.arithmetic.tile
+        )
         raise ValueError(f"{labels}: {told}") from None
 
 
