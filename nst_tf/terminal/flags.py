@@ -127,7 +127,7 @@ RECOLOR = (
     Flag("color_strength", "colours", "share of the way there", 1.0),
     Flag("color_image", "colours", "a palette in the content's stead"),
 )
-PATCHES = (
+PATCHES: tuple[Flag, ...] = (
     Flag("images", "pictures", "the folder of pictures to look through"),
     Flag(
         "output",
@@ -154,7 +154,7 @@ PATCHES = (
     Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
     Flag("quiet", "machine", "print errors and warnings only", False),
 )
-FIGURE = (
+FIGURE: tuple[Flag, ...] = (
     Flag("content", "pictures", "the photograph"),
     Flag("style", "pictures", "the painting; may be given again", many=True),
     Flag(
@@ -170,7 +170,7 @@ FIGURE = (
     Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
     Flag("quiet", "machine", "print errors and warnings only", False),
 )
-SWEEP = (
+SWEEP: tuple[Flag, ...] = (
     Flag(
         "over",
         "pictures",
