@@ -31,7 +31,15 @@ def find(pictures: Pictures, **options) -> Found:
 
     Args:
       pictures: a folder, or pictures as `nst_tf.stylize` takes them.
-      **options: see `search`.
+      **options: by name: `layers`, as `conv1_1,conv5_1` or a list; `units`,
+        how many of each layer, those of the widest spread, or which, as a
+        list; `per_image`, how many patches of a unit a picture may have;
+        `max_size`, long side of the pictures in pixels, 0 their own; `network`
+        and `weights`, as in `Options`.
+
+    Returns:
+      What was found: `.patches()` lists it, `.save(path)` writes the sheets,
+      `.save_record(path)` the list.
 
     Raises:
       ValueError: an option that cannot be used, or no usable picture.

@@ -180,7 +180,10 @@ SWEEP: tuple[Flag, ...] = (
     *FIGURE,
 )
 PATCHES, FIGURE, SWEEP = (
-    tuple(flag._replace(first=True) for flag in own)
+    tuple(
+        flag._replace(first=flag.name not in ("cells", "device", "quiet"))
+        for flag in own
+    )
     for own in (PATCHES, FIGURE, SWEEP)
 )
 FLAGS = {
