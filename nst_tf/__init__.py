@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nst_tf.result import Result
     from nst_tf.run import snapshots, stylize
     from nst_tf.saved_model.export import save as export
+    from nst_tf.study.patches import find as patches
 
 __version__ = "0.1.0"
 # Where a public name lives; a module where there is no name in it.
@@ -30,6 +31,7 @@ _PUBLIC = {
     "batch": ("batches.batch", "batch"),
     "export": ("saved_model.export", "save"),
     "losses": ("formulas.losses", ""),
+    "patches": ("study.patches", "find"),
     "read_recipe": ("files.record", "read_recipe"),
     "snapshots": ("run", "snapshots"),
     "stylize": ("run", "stylize"),
@@ -40,6 +42,7 @@ __all__ = [
     "batch",
     "export",
     "losses",
+    "patches",
     "read_recipe",
     "snapshots",
     "stylize",

@@ -25,7 +25,7 @@ STOREYS = (
     ("inputs", "result"),
     ("run", "recolor"),
     ("forecast", "saved_model"),
-    ("batches", "video"),
+    ("batches", "study", "video"),
     ("terminal",),
     ("__init__", "__main__"),
 )

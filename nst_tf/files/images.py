@@ -210,9 +210,15 @@ def encode_animation(
 
 
 def contact_sheet(
-    images: Sequence[np.ndarray], captions: Sequence[str], width: int = 1600
+    images: Sequence[np.ndarray],
+    captions: Sequence[str],
+    width: int = 1600,
+    columns: int | None = None,
 ) -> np.ndarray:
-    """Return uint8 [h, width, 3]: a grid of pictures, captions below them."""
+    """Return uint8 [h, width, 3]: a grid of pictures, captions below them.
+
+    Without `columns` there are about as many as rows, or one more.
+    """
     if not len(images) or len(images) != len(captions):
         raise ValueError(
             "`captions` should be one for each picture; received "
@@ -220,7 +226,8 @@ def contact_sheet(
         )
     pictures = [_to_pillow(image) for image in images]
     rows = math.isqrt(len(pictures))
-    columns = math.ceil(len(pictures) / rows)
+    columns = columns or math.ceil(len(pictures) / rows)
+    rows = math.ceil(len(pictures) / columns)
     gap = max(4, width // 80)
     wide = (width - gap) // columns - gap
     high = round(wide * np.median([p.height / p.width for p in pictures]))

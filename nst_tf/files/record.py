@@ -20,7 +20,7 @@ import numpy as np
 
 from nst_tf.files import images
 
-Row = Mapping[str, float]
+Row = Mapping[str, Any]
 INSIDE = "assets.extra/nst_tf.json"  # a SavedModel's recipe
 
 
@@ -137,7 +137,7 @@ def write_recipe(path: str | os.PathLike, recipe: Mapping[str, Any]) -> None:
     write(path, (to_json(recipe) + "\n").encode())
 
 
-def to_json(recipe: Mapping[str, Any]) -> str:
+def to_json(recipe: Mapping[str, Any] | Sequence) -> str:
     """The recipe as text; numbers that are not finite become null."""
 
     def finite(value):

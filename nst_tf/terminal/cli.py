@@ -150,6 +150,33 @@ def recolor(arguments: list[str]) -> int:
     return OK
 
 
+def patches(arguments: list[str]) -> int:
+    """Shows which patches of your pictures excite the network's units."""
+    given = flags.parse("patches", arguments)
+    with environment.unheard():
+        from nst_tf.terminal import study
+
+    return study.patches(given)
+
+
+def sweep(arguments: list[str]) -> int:
+    """Paints any options against any others: a labelled grid, a table."""
+    given = flags.parse("sweep", arguments)
+    with environment.unheard():
+        from nst_tf.terminal import study
+
+    return study.sweep(given)
+
+
+def figure(arguments: list[str]) -> int:
+    """Draws a figure of the papers with your own pictures."""
+    given = flags.parse("figure", arguments)
+    with environment.unheard():
+        from nst_tf.terminal import study
+
+    return study.figure(given)
+
+
 def show(arguments: list[str]) -> int:
     """Prints the recipe that a result or an exported folder carries."""
     given = flags.parse("show", arguments)
@@ -175,6 +202,9 @@ COMMANDS: dict[str, Any] = {
     "export": export,
     "plan": plan,
     "recolor": recolor,
+    "patches": patches,
+    "sweep": sweep,
+    "figure": figure,
     "show": show,
     "presets": presets,
 }

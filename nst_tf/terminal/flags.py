@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from nst_tf.options import OPTIMIZERS, Options, suggest
+from nst_tf.study.figures import FIGURES
 from nst_tf.video.settings import Settings
 
 
@@ -207,6 +208,65 @@ VIDEO = (
     Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
     Flag("quiet", "machine", "print errors and warnings only", False),
 )
+PATCHES: tuple[Flag, ...] = (
+    Flag("images", "pictures", "the folder of pictures to look through"),
+    Flag(
+        "output",
+        "pictures",
+        "the sheets, one a layer: .png .jpg .webp .tif .avif",
+        "patches.png",
+    ),
+    Flag("per_image", "pictures", "patches of a unit out of one picture", 1),
+    Flag("max_size", "size", "long side of a picture; 0: its own", 0),
+    Flag(
+        "layers",
+        "network",
+        "whose units",
+        "conv1_1,conv2_1,conv3_1,conv4_1,conv5_1",
+    ),
+    Flag(
+        "units",
+        "network",
+        "how many of each layer, those of the widest spread; or which, as "
+        "7,100",
+        9,
+    ),
+    Flag("record", "files", "every patch and where it is, as .json"),
+    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
+    Flag("quiet", "machine", "print errors and warnings only", False),
+)
+FIGURE: tuple[Flag, ...] = (
+    Flag("content", "pictures", "the photograph"),
+    Flag("style", "pictures", "the painting; may be given again", many=True),
+    Flag(
+        "output",
+        "pictures",
+        "the sheet: .png .jpg .webp .tif .avif; by default named after the "
+        "command",
+    ),
+    Flag("preset", "pictures", "a set of options; nst-tf presets lists them"),
+    Flag("cells", "files", "folder of the pictures; by default the output's"),
+    Flag("costs", "files", "costs and seconds; by default the output's .csv"),
+    Flag("pdf", "files", "the sheet once more, for print"),
+    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
+    Flag("quiet", "machine", "print errors and warnings only", False),
+)
+SWEEP: tuple[Flag, ...] = (
+    Flag(
+        "over",
+        "pictures",
+        "what to vary, as style_weight=4,40,400; may be given again",
+        many=True,
+    ),
+    *FIGURE,
+)
+PATCHES, FIGURE, SWEEP = (
+    tuple(
+        flag._replace(first=flag.name not in ("cells", "device", "quiet"))
+        for flag in own
+    )
+    for own in (PATCHES, FIGURE, SWEEP)
+)
 FLAGS = {
     "stylize": STYLIZE,
     "batch": BATCH,
@@ -214,6 +274,9 @@ FLAGS = {
     "plan": PLAN,
     "recolor": RECOLOR,
     "video": VIDEO,
+    "patches": PATCHES,
+    "sweep": SWEEP,
+    "figure": FIGURE,
 }
 # Tables of options beside that of the pictures.
 TABLES: dict[str, tuple[Any, ...]] = {"video": (Settings,)}
@@ -224,9 +287,19 @@ VOID = {
     "video": (),
     "export": ("max_size",),
     "plan": ("max_size", "enlarge"),
+    "sweep": (),
+    "figure": (),
+    "patches": tuple(
+        field.name
+        for field in dataclasses.fields(Options)
+        if field.name not in ("network", "weights")
+    ),
 }
 # Arguments without a dash, and what they are.
-POSITIONAL = {"show": "RESULT..."}
+POSITIONAL = {
+    "show": "RESULT...",
+    "figure": "|".join(FIGURES) + " [--flag=value ...]",
+}
 
 
 class Given(NamedTuple):

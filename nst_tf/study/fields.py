@@ -1,0 +1,46 @@
+"""Receptive fields: the pixels that one unit of VGG-19 sees, exactly.
+
+A 3 x 3 convolution reaches one position to each side, a pooling of 2 one
+position ahead; a position is as many pixels as the poolings so far make it.
+"""
+
+from typing import NamedTuple
+
+from nst_tf.engine import tiles
+from nst_tf.options import LAYERS, layer_name
+
+
+class Field(NamedTuple):
+    """What a unit at position i of a layer sees along one side, in pixels.
+
+    From `stride * i - before` to `stride * i + after`, both included.
+    """
+
+    stride: int
+    before: int
+    after: int
+
+    @property
+    def side(self) -> int:
+        """Pixels: 3 at block1_conv1, 156 at block5_conv1."""
+        return self.before + 1 + self.after
+
+    def box(self, row: int, column: int) -> tuple[int, int, int, int]:
+        """`left, top, right, bottom` of a unit's field; the last two are out.
+
+        It may pass the picture's border.
+        """
+        left, top = (self.stride * i - self.before for i in (column, row))
+        return left, top, left + self.side, top + self.side
+
+
+def field(layer: str) -> Field:
+    """The field of a layer's units; ValueError if there is no such layer."""
+    layer = layer_name(layer)
+    stride, before, after = 1, 0, 0
+    for name in LAYERS[: LAYERS.index(layer) + 1]:
+        if tiles.stride(name) > stride:  # a pooling stands before it
+            after += stride
+            stride *= 2
+        before, after = before + stride, after + stride
+    return Field(stride, before, after)

@@ -1,0 +1,210 @@
+"""Looking at what the network sees, at the terminal."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow as tf
+
+from nst_tf.files import images, record
+from nst_tf.forecast import duration
+from nst_tf.inputs import is_file
+from nst_tf.machine import devices, memory
+from nst_tf.options import Options, suggest
+from nst_tf.result import Result
+from nst_tf.study import found as found_
+from nst_tf.study import patches as patches_
+from nst_tf.study import sheets
+from nst_tf.study import sweep as sweep_
+from nst_tf.study.axes import parse_axis
+from nst_tf.study.figures import FIGURES
+from nst_tf.study.sweep import Painted
+from nst_tf.terminal import flags
+from nst_tf.terminal.session import STOPPED, stop_signals
+
+
+class Bar:
+    """How many of how many; on a terminal only, and not if quiet."""
+
+    def __init__(self, what: str, quiet: bool):
+        self._what, self._quiet = what, quiet
+        self._live = not quiet and sys.stderr.isatty()
+        self._mark: tuple[int, float] | None = None
+
+    def show(self, count: int, total: int) -> None:
+        """Draws it; the first one pays for starting, and is not timed."""
+        if not self._live:
+            return
+        filled = 20 * count // total
+        text = f"[{'#' * filled}{'.' * (20 - filled)}] {count}/{total}"
+        text += f" {self._what}"
+        if self._mark is None:
+            self._mark = count, time.monotonic()
+        elif count > self._mark[0]:
+            each = (time.monotonic() - self._mark[1]) / (count - self._mark[0])
+            text += f"  {duration((total - count) * each)} left"
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        print("\r\033[K" + text[: width - 1], end="", file=sys.stderr)
+        sys.stderr.flush()
+
+    def say(self, text: str) -> None:
+        """Prints a line, unless quiet; the bar makes way."""
+        if self._live:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        if not self._quiet:
+            print(text, file=sys.stderr, flush=True)
+
+
+def patches(given: flags.Given) -> int:
+    """Looks through a folder; returns the exit code."""
+    typed = given.flags
+    if not typed["images"]:
+        raise ValueError(
+            "`images` is missing. Give a folder of pictures, as in "
+            "--images=photos."
+        )
+    sources = patches_.listed(typed["images"])
+    found_.outputs(typed["output"], typed["layers"], sources)
+    if typed["record"]:
+        files = found_.files(sources)
+        record.check_path(typed["record"], "record", (".json",), files)
+    tf.get_logger().setLevel("ERROR")
+    devices.select(typed["device"])
+    names = "layers", "units", "per_image", "max_size"
+    asked = {**given.options, **{name: typed[name] for name in names}}
+    bar = Bar("pictures", typed["quiet"])
+    with stop_signals() as stopped:
+        for found in patches_.search(sources, **asked):
+            bar.show(found.count, found.total)
+            if stopped or found.count == found.total:
+                break
+    for path in found.save(typed["output"]):
+        bar.say(f"Saved {path}")
+    if typed["record"]:
+        found.save_record(typed["record"])
+        bar.say(f"Saved {typed['record']}")
+    if stopped:
+        done = f"{found.count} of {found.total} pictures"
+        return _stopped(stopped[0], f"the sheets show {done}.")
+    return 0
+
+
+def sweep(given: flags.Given) -> int:
+    """Paints a grid; returns the exit code."""
+    if not given.flags["over"]:
+        raise ValueError(
+            "`over` is missing. Give an option and its values, as in "
+            "--over=style_weight=4,40,400."
+        )
+    axes = [parse_axis(text) for text in given.flags["over"]]
+    return _paint(given, axes, {}, "sweep")
+
+
+def figure(given: flags.Given) -> int:
+    """Paints a figure's grid; returns the exit code."""
+    name, *more = given.arguments
+    if more or name not in FIGURES:
+        wrong = more[0] if more else name
+        raise ValueError(
+            f'there is no figure "{wrong}".'
+            + (suggest(wrong, FIGURES) or f" Known: {', '.join(FIGURES)}.")
+        )
+    recipe = FIGURES[name]
+    return _paint(given, recipe.axes, recipe.options, name)
+
+
+def _paint(given: flags.Given, axes, base, name: str) -> int:
+    grid, files = _grid(given, axes, base, name)
+    tf.get_logger().setLevel("ERROR")
+    devices.select(given.flags["device"])
+    painted = [cell.painted() for cell in grid.cells]
+    waiting = [at for at, one in enumerate(painted) if one is None]
+    bar = Bar("steps", given.flags["quiet"])
+    bar.say(f"{len(painted)} pictures, {len(painted) - len(waiting)} done.")
+    steps = [sum(grid.cells[at].prepare().plan.schedule) for at in waiting]
+    with stop_signals() as stopped:
+        for place, at in enumerate(waiting):
+            for result in _painting(grid.cells[at]):
+                done = sum(steps[:place]) + result.count
+                bar.show(done, max(1, sum(steps)))
+                if stopped:
+                    left = f"{len(waiting) - place} of {len(painted)} pictures"
+                    return _stopped(
+                        stopped[0],
+                        f"{left} are still to be painted; the same command "
+                        "goes on there.",
+                    )
+            painted[at] = Painted(result.image, result.record)
+    whole = [one for one in painted if one]
+    _write(grid, whole, files, bar)
+    return int(any(one.diverged for one in whole))
+
+
+def _painting(cell: sweep_.Cell) -> Iterator[Result]:
+    """What `paint` yields; what goes wrong is told with the cell's labels."""
+    labels = ", ".join(cell.labels)
+    try:
+        for result in cell.paint():
+            yield result
+        if result.diverged:
+            print(f"nst-tf: {labels}: {result.divergence()}", file=sys.stderr)
+    except (tf.errors.ResourceExhaustedError, MemoryError):
+        plan = cell.prepare().plan
+        told = memory.out_of_memory(
+            plan.size, cell.options, plan.arithmetic.tile
+        )
+        raise ValueError(f"{labels}: {told}") from None
+
+
+def _grid(given: flags.Given, axes, base, name: str):
+    """The grid, and the files to write; nothing is painted yet."""
+    typed = given.flags
+    varied = {n for axis in axes for choice in axis for n in choice.changes}
+    for option in varied & set(given.options):
+        raise ValueError(f"`{option}` is what is varied here. Leave it out.")
+    if typed["preset"]:
+        base = flags.merge(base, flags.read_preset(typed["preset"]))
+    options = Options.from_dict(flags.merge(base, given.options))
+    output = Path(typed["output"] or f"{name}.png")
+    files = {
+        "output": str(output),
+        "costs": typed["costs"] or str(output.with_suffix(".csv")),
+        "pdf": typed["pdf"],
+    }
+    images.check_suffix(output)
+    pictures = [typed["content"], *(typed["style"] or []), options.init]
+    pictures = [one for one in pictures if one and is_file(one)]
+    for argument, suffixes in (
+        ("output", ()),
+        ("costs", (".csv", ".json")),
+        ("pdf", (".pdf",)),
+    ):
+        if files[argument]:
+            record.check_path(files[argument], argument, suffixes, pictures)
+    if typed["pdf"]:
+        sheets.check_matplotlib("pdf")
+    folder = typed["cells"] or output.with_suffix("")
+    content, style = typed["content"], typed["style"]
+    return sweep_.grid(content, style, axes, folder, options), files
+
+
+def _write(grid, painted, files, bar: Bar) -> None:
+    suffix = images.check_suffix(files["output"])
+    data = images.encode(grid.sheet(painted), suffix)
+    record.write(files["output"], data)
+    bar.say(f"Saved {files['output']}")
+    record.write_costs(files["costs"], grid.rows(painted))
+    bar.say(f"Saved {files['costs']}")
+    if files["pdf"]:
+        record.write(files["pdf"], grid.pdf(painted))
+        bar.say(f"Saved {files['pdf']}")
+
+
+def _stopped(number: int, done: str) -> int:
+    received = signal.Signals(number)
+    text = f"nst-tf: stopped by {received.name}: {done}"
+    print(text, file=sys.stderr, flush=True)
+    return STOPPED[received]
