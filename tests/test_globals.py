@@ -25,7 +25,7 @@ FEW = {
 
 def paint(pictures, **options):
     """By an engine of its own."""
-    run._cached_engine.cache_clear()
+    run._engine.cache_clear()
     return nst_tf.stylize(
         *pictures, **{"precision": "float32", **FEW, **options}
     )
@@ -223,7 +223,7 @@ print(config.backend(), config.floatx(), os.environ["KERAS_BACKEND"])
     assert "KERAS_BACKEND is jax, but nst_tf paints with TensorFlow" in err
     names: dict = {}
     exec(PAINT, names)  # noqa: S102
-    run._cached_engine.cache_clear()
+    run._engine.cache_clear()
     error = np.subtract(json.loads(image), names["paint"]())
     assert np.abs(error).max() <= 1  # another order of sums
 
