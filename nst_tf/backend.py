@@ -11,14 +11,14 @@ import warnings
 from collections.abc import Iterator
 from types import ModuleType
 
-import tensorflow as tf
-
 VARIABLE = "KERAS_BACKEND"
 
 
 def _load() -> ModuleType:
-    """Keras, on TensorFlow; ValueError where it runs on another already."""
-    fresh, told = "keras" not in sys.modules, os.environ.get(VARIABLE)
+    """Keras, on TensorFlow; ValueError where it is too late for that."""
+    told = os.environ.get(VARIABLE)
+    # TensorFlow, when imported, imports Keras.
+    fresh = not {"keras", "tensorflow"} & sys.modules.keys()
     if fresh:
         os.environ[VARIABLE] = "tensorflow"
     try:
@@ -28,15 +28,13 @@ def _load() -> ModuleType:
             f"Keras cannot use its keras.json ({error}). Mend that file, or "
             "remove it: Keras writes it anew."
         ) from None
+    except ImportError as error:
+        raise _too_late(str(error)) from None
     finally:
         os.environ.pop(VARIABLE, None)
         os.environ |= {} if told is None else {VARIABLE: told}
     if keras.config.backend() != "tensorflow":
-        raise ValueError(
-            f"`{VARIABLE}` should be tensorflow; Keras has been loaded on "
-            f"{keras.config.backend()} in this process. Set it before Keras "
-            "is imported, or paint in another process."
-        )
+        raise _too_late(f"it runs on {keras.config.backend()}")
     if fresh and told not in (None, "", "tensorflow"):
         warnings.warn(
             f"{VARIABLE} is {told}, but nst_tf paints with TensorFlow: Keras "
@@ -46,11 +44,21 @@ def _load() -> ModuleType:
     return keras
 
 
+def _too_late(reason: str) -> ValueError:
+    return ValueError(
+        f"`{VARIABLE}` should be tensorflow, but Keras has been loaded with "
+        f"another ({reason}). Set it before TensorFlow or Keras is imported, "
+        "or paint in another process."
+    )
+
+
 keras = _load()
 
 
 def check() -> None:
     """ValueError, before any work, where TensorFlow is set not to paint."""
+    import tensorflow as tf  # not before Keras
+
     if not tf.executing_eagerly():
         raise ValueError(
             "nst_tf paints eagerly; it was called inside a tf.function or a "
@@ -65,7 +73,7 @@ def check() -> None:
         )
     try:
         tf.zeros([]) + 1.0
-    except (tf.errors.InvalidArgumentError, RuntimeError) as error:
+    except tf.errors.InvalidArgumentError as error:
         raise ValueError(
             "TensorFlow cannot compute on the device that it was told to use "
             f"({str(error).splitlines()[0]}). Name one that "
