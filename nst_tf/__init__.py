@@ -53,6 +53,8 @@ def __getattr__(name: str):
     if name not in _PUBLIC:
         raise AttributeError(f"module 'nst_tf' has no attribute '{name}'")
     module, inside = _PUBLIC[name]
+    if module != "files.record":  # it alone does without TensorFlow
+        importlib.import_module("nst_tf.backend")  # before TensorFlow
     value = importlib.import_module(f"nst_tf.{module}")
     value = getattr(value, inside) if inside else value
     globals()[name] = value

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nst_tf import backend
 from nst_tf.engine import coloring, transfer, vgg
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.files import record
@@ -257,6 +258,7 @@ def engine(
     options: Options, arithmetic: Arithmetic
 ) -> tuple[transfer.Transfer, weights_.Weights]:
     """The network and its compiled step; the last two are kept."""
+    backend.check()
     # Two runs share an engine if they differ in nothing but these.
     own = options.replace(
         content_weight=float(options.content_weight > 0),

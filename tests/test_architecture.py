@@ -19,6 +19,7 @@ SOURCES = {  # by dotted name within the package, as `engine.tiles`
 # storey does not know the other; within a folder anything goes but a circle.
 STOREYS = (
     ("options",),
+    ("backend",),
     ("formulas",),
     ("engine",),
     ("machine", "files"),
@@ -60,7 +61,6 @@ PURE = {  # all that the formulas and the engine import, but for the package
     "functools",
     "hashlib",
     "json",
-    "keras",
     "math",
     "numpy",
     "tensorflow",
@@ -179,13 +179,17 @@ def test_weights_alone_downloads():
         assert "get_file" not in source
 
 
+def test_keras_is_imported_in_one_place():
+    assert users("keras") == {"backend"}
+
+
 def test_the_terminal_alone_reads_flags():
     assert {room(name) for name in users("absl")} == {"terminal"}
     assert users("argparse", "optparse", "click") == set()
 
 
 def test_pictures_are_decoded_in_one_place():
-    assert users("PIL") == {"files.images"}
+    assert users("PIL", "pillow_heif") == {"files.images"}
 
 
 @pytest.mark.parametrize("name", PURELY)

@@ -3,6 +3,7 @@ import os
 import pathlib
 import re
 import struct
+import sys
 import tracemalloc
 import xml.etree.ElementTree
 import zlib
@@ -544,7 +545,7 @@ def test_rejects_empty_and_other_files(tmp_path):
             images.read(source, "content")
         text = check_one_line(error)
         assert text.endswith(
-            "Give a JPEG, PNG, WebP, TIFF, AVIF, BMP or GIF file."
+            "Give a JPEG, PNG, WebP, TIFF, AVIF, HEIC, BMP or GIF file."
         )
     assert "'a.txt'" not in text
     path.write_bytes(b"")
@@ -722,6 +723,103 @@ def test_to_uint8():
     np.testing.assert_array_equal(
         images.to_uint8((every / 255).astype(np.float32)), every
     )
+
+
+# ---------------------------------------------------------------- HEIC
+
+
+@pytest.fixture(scope="module")
+def heif():
+    """From an image or `(mode, size, bytes)` to the bytes of a HEIC."""
+    package = pytest.importorskip("pillow_heif")
+    if not package.libheif_info()["encoders"].get("x265"):
+        pytest.skip("pillow-heif without an encoder")
+
+    def encoded(source, **options):
+        if isinstance(source, Image.Image):
+            file = package.from_pillow(source)
+        else:
+            file = package.from_bytes(*source)
+        data = io.BytesIO()
+        file.save(data, quality=100, chroma=444, **options)
+        return data.getvalue()
+
+    return encoded
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".png", ".jpg"])
+def test_a_heic_is_known_by_its_content(heif, tmp_path, suffix):
+    data = heif(Image.fromarray(smooth()))
+    known = dict(Image.OPEN), Image.registered_extensions()
+    path = tmp_path / f"photo{suffix}"
+    path.write_bytes(data)
+    for source in (path, data):
+        picture = images.read(source)
+        assert picture.alpha is None and picture.note == ""
+        assert distance(picture.rgb, smooth() / 255) < 4
+    for brand in (b"heic", b"mif1"):  # what phones write
+        picture = images.read(data[:8] + brand + data[12:])
+        assert distance(picture.rgb, smooth() / 255) < 4
+    assert known == (dict(Image.OPEN), Image.registered_extensions())
+    with pytest.raises(ValueError, match="cannot be read") as error:
+        images.read(data[: len(data) // 2], "content")
+    check_one_line(error)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_heic_is_turned_once(heif, orientation):
+    """It has EXIF's orientation, and a turn of its own that says the same."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(smooth())
+    rgb = images.read(heif(image, exif=exif.tobytes())).rgb
+    turn = images._TURNS.get(orientation)
+    upright = image if turn is None else image.transpose(turn)
+    assert distance(rgb, np.asarray(upright) / 255) < 4
+
+
+def test_a_heic_of_ten_bits_with_transparency_and_a_profile(heif):
+    deep = smooth(48, 64).astype("<u2") * 257
+    picture = images.read(heif(("RGB;16", (64, 48), deep.tobytes())))
+    assert distance(picture.rgb, deep / 65535) < 4
+    image = Image.fromarray(smooth(48, 64))
+    image.putalpha(Image.linear_gradient("L").resize((64, 48)))
+    expected, seen = images.read(image), images.read(heif(image))
+    assert distance(seen.alpha, expected.alpha) < 2
+    assert distance(seen.rgb, expected.rgb) < 4
+    data = saved(image.convert("RGB"), "PNG", icc_profile=wide_profile())
+    seen, expected = images.read(heif(opened(data))), images.read(data)
+    assert np.abs(seen.rgb - expected.rgb).mean() < 0.01
+    assert np.abs(seen.rgb - smooth(48, 64) / 255).mean() > 0.05
+
+
+def test_of_a_heic_of_several_the_main_picture_is_used(heif):
+    package = pytest.importorskip("pillow_heif")
+    file = package.from_pillow(Image.fromarray(smooth()[::-1]))
+    file.add_from_pillow(Image.fromarray(smooth()))
+    data = io.BytesIO()
+    file.save(data, quality=100, chroma=444, primary_index=1)
+    picture = images.read(data.getvalue())
+    assert picture.note == "main of 2 frames used"
+    assert distance(picture.rgb, smooth() / 255) < 4
+
+
+def test_a_heic_names_the_extra_that_it_needs(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    for source in (path, path.read_bytes()):
+        with pytest.raises(ValueError, match="pip install 'nst_tf.heif.'"):
+            images.read(source, "content")
+
+
+def test_a_file_of_floats_above_one_says_how_to_mend_it():
+    values = np.float32([[15, 243]])
+    for source in (saved(Image.fromarray(values), "TIFF"), values):
+        with pytest.raises(ValueError, match="values 15 to 243") as error:
+            images.read(source, "content")
+        mended = "8 or 16 bits" in check_one_line(error)
+        assert mended == isinstance(source, bytes)
 
 
 # ---------------------------------------------------------------- writing

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 
+from nst_tf import backend
 from nst_tf.engine import vgg
 from nst_tf.files import weights
 from nst_tf.options import LAYERS, Options
@@ -51,7 +52,9 @@ def lookalike(weights=None, include_top=True, width=2, layers=LAYERS):
 def narrow(monkeypatch):
     """All networks are narrow ones, made in no time."""
     monkeypatch.setattr(keras.applications, "VGG19", lookalike)
-    monkeypatch.setattr(vgg, "WIDTHS", dict.fromkeys(range(1, 6), 4))
+    monkeypatch.setattr(
+        vgg, "WIDTHS", {block: 2 * block for block in range(1, 6)}
+    )
 
 
 @pytest.fixture
@@ -112,6 +115,36 @@ def save_as_keras_2(model, path):
                 names.append(f"{layer.name}_{kind}_1:0")
                 group[names[-1]] = array
             group.attrs["weight_names"] = np.array(names, "S")
+
+
+def test_the_file_that_keras_downloads_needs_no_model(
+    tmp_path, narrow, monkeypatch
+):
+    path, model = tmp_path / "narrow.h5", lookalike()
+    save(model, path)
+    monkeypatch.delattr(keras.applications, "VGG19")
+    assert_kernels_are_of(weights.load(str(path)).kernels, model)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_files_are_read_whatever_keras_has_been_told(
+    tmp_path, narrow, suffix, monkeypatch
+):
+    path, model = tmp_path / f"narrow{suffix}", lookalike(include_top=False)
+    save(model, path)
+    config = keras.config
+    before = config.image_data_format(), config.floatx(), config.dtype_policy()
+    told = "channels_first", "float16", keras.DTypePolicy("mixed_float16")
+    try:
+        backend._set(*told)
+        assert_kernels_are_of(weights.load(str(path)).kernels, model)
+        assert told == (
+            config.image_data_format(),
+            config.floatx(),
+            config.dtype_policy(),
+        )
+    finally:
+        backend._set(*before)
 
 
 def test_the_kernels_of_a_file_become_the_network(file):

@@ -6,10 +6,10 @@ Large-Scale Image Recognition" (arXiv:1409.1556), configuration E.
 
 from collections.abc import Iterable, Mapping
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from nst_tf.backend import keras
 from nst_tf.options import LAYERS, layer_name
 
 WIDTHS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
@@ -151,13 +151,16 @@ def features_model(
     # Scaled, features stay far from the largest float16, 65504; a network of
     # ReLUs is homogeneous: input and biases scaled, so is every feature.
     scale = HALF_SCALE if precision == "mixed_float16" else 1.0
-    image = keras.Input((None, None, 3), name="image")
+    image = keras.Input((None, None, 3), name="image", dtype="float32")
     x, outputs = preprocess(image) * scale, {}
     for layer in LAYERS[: depth + 1]:
         block = int(layer[5])
         if layer.endswith("conv1") and block > 1:
             x = POOLINGS[pooling](
-                2, name=f"block{block - 1}_pool", dtype=dtype
+                2,
+                name=f"block{block - 1}_pool",
+                dtype=dtype,
+                data_format="channels_last",
             )(x)
         width = kernels[layer][1].size
         x = Convolution(
@@ -169,6 +172,7 @@ def features_model(
             trainable=False,
             name=layer,
             dtype=dtype,
+            data_format="channels_last",
             kept=layer in wanted,
             transposed=transposed,
         )(x)
@@ -178,6 +182,7 @@ def features_model(
                 seen = keras.ops.cast(x, "float32") / scale
             outputs[layer] = seen
     model = keras.Model(image, outputs, name="vgg19", trainable=False)
+    model.dtype_policy = "float32"  # that of its layers is their own
     for layer in LAYERS[: depth + 1]:
         (kernel, bias), built = kernels[layer], model.get_layer(layer)
         back = [] if built.turned is None else [turned(kernel)]
@@ -202,7 +207,9 @@ def random_kernels(seed: int = 0) -> Kernels:
         # after a ReLU, also where there are more columns than rows.
         gain = np.sqrt(2 * max(1, width / (9 * channels))) * size / before
         orthogonal = keras.initializers.Orthogonal(gain, seed=seed + index)
-        kernel = np.asarray(orthogonal((3, 3, channels, width)), "float32")
+        kernel = np.asarray(
+            orthogonal((3, 3, channels, width), "float32"), "float32"
+        )
         kernels[layer] = kernel, np.zeros(width, "float32")
         channels, before = width, size
     return kernels

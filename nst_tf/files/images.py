@@ -27,7 +27,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
 ANIMATION_SUFFIXES = (".gif", ".webp", ".png")
 
 _READABLE = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF")
-_GIVE = "Give a JPEG, PNG, WebP, TIFF, AVIF, BMP or GIF file."
+_GIVE = "Give a JPEG, PNG, WebP, TIFF, AVIF, HEIC, BMP or GIF file."
+# What a HEIC says it is, in its first box; phones write the first two.
+_HEIF = (b"heic", b"mif1", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"msf1")
 _QUALITY: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
     "WEBP": {"quality": 95},
@@ -317,8 +319,40 @@ def _open(source: str | os.PathLike | bytes, name: str) -> Image.Image:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(file, formats=formats)
+        except Image.UnidentifiedImageError:
+            if not _is_heif(source):
+                raise
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+    return _open_heif(source, name)
+
+
+def _is_heif(source: str | os.PathLike | bytes) -> bool:
+    """By content: a HEIC may be called .png."""
+    if isinstance(source, bytes):
+        head = source[:12]
+    else:
+        with open(source, "rb") as file:
+            head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:] in _HEIF
+
+
+def _open_heif(source: str | os.PathLike | bytes, name: str) -> Image.Image:
+    """Open a HEIC, upright and without EXIF orientation.
+
+    The class is used as it is: registered with Pillow, it would change what
+    everybody's `Image.open` takes.
+    """
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        problem = f"{_label(source)} is a HEIC, which needs pillow-heif"
+        raise _wrong(
+            name, problem, "Install it: pip install 'nst_tf[heif]'."
+        ) from None
+    with _explained(source, name):
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        return HeifImageFile(file)
 
 
 def _from_pillow(image: Image.Image, source: Source, name: str) -> Picture:
@@ -331,18 +365,26 @@ def _from_pillow(image: Image.Image, source: Source, name: str) -> Picture:
         raise _wrong(name, problem, limit)
     with _explained(source, name):
         frames = getattr(image, "n_frames", 1)
-        notes = [f"first of {frames} frames used"] if frames > 1 else []
+        which = "main" if image.format == "HEIF" else "first"
+        notes = [f"{which} of {frames} frames used"] if frames > 1 else []
         image.load()
         if image.mode != "F":
             colours, alpha = _split(_upright(image, notes))
             colours = _to_srgb(colours, image.info.get("icc_profile"), notes)
             return _over_white(_unit(colours), alpha, "; ".join(notes))
-    return _from_array(np.asarray(image), name)
+    wanted = (
+        "Floats should be 0 to 1: divide them by what is white, 255 say, or "
+        "save the picture with 8 or 16 bits."
+    )
+    return _from_array(np.asarray(image), name, wanted)
 
 
-def _from_array(array: np.ndarray, name: str) -> Picture:
+def _from_array(
+    array: np.ndarray,
+    name: str,
+    wanted: str = "Give [h, w] or [h, w, 1 | 3 | 4], uint8 or float in [0, 1].",
+) -> Picture:
     channels = array.shape[2] if array.ndim == 3 else 1
-    wanted = "Give [h, w] or [h, w, 1 | 3 | 4], uint8 or float in [0, 1]."
     if array.ndim not in (2, 3) or channels not in (1, 3, 4) or not array.size:
         raise _wrong(name, f"received shape {list(array.shape)}", wanted)
     if array.dtype == np.uint8:

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import numpy as np
 
+from nst_tf.backend import defaults, keras
 from nst_tf.engine import vgg
 from nst_tf.options import LAYERS, suggest
 
@@ -213,6 +213,37 @@ def read_kernels(path: Path) -> vgg.Kernels:
       ValueError: missing, unreadable, or weights of another network.
     """
     check(str(path))
+    kernels = _named_kernels(path)
+    if kernels:
+        return kernels
+    with defaults():
+        return _kernels_by_keras(path)
+
+
+def _named_kernels(path: Path) -> vgg.Kernels | None:
+    """Out of the layout of the file that Keras downloads; None of another."""
+    import h5py
+
+    kernels, channels = {}, 3
+    try:
+        with h5py.File(path) as file:
+            groups = file.get("model_weights", file)
+            for layer in LAYERS:
+                group, width = groups[layer], vgg.WIDTHS[int(layer[5])]
+                kernel, bias = (
+                    np.asarray(group[name], "float32")
+                    for name in group.attrs["weight_names"]
+                )
+                if kernel.shape != (3, 3, channels, width):
+                    return None
+                kernels[layer] = kernel, bias.reshape(width)
+                channels = width
+    except (KeyError, OSError, TypeError, ValueError):
+        return None
+    return kernels
+
+
+def _kernels_by_keras(path: Path) -> vgg.Kernels:
     for top in (False, True):
         model = keras.applications.VGG19(weights=None, include_top=top)
         try:

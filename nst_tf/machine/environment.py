@@ -20,6 +20,7 @@ def prepare() -> None:
     """Sets what is not set yet; call it before TensorFlow loads."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever it was
 
 
 @contextlib.contextmanager

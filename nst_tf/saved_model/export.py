@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
+from nst_tf import backend
+from nst_tf.backend import keras
 from nst_tf.engine import transfer, vgg
 from nst_tf.files import record
 from nst_tf.files import weights as weights_
@@ -44,6 +45,7 @@ def save(
     Raises:
       ValueError: what cannot be exported, or a folder that is not empty.
     """
+    backend.check()
     fixed = {name: changes.pop(name) for name in FIXED & changes.keys()}
     options = (options or Options()).replace(**changes)
     plan = graph.Plan(options=options, **fixed)
