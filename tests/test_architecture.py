@@ -19,6 +19,7 @@ SOURCES = {  # by dotted name within the package, as `engine.tiles`
 # storey does not know the other; within a folder anything goes but a circle.
 STOREYS = (
     ("options",),
+    ("presets",),
     ("formulas",),
     ("engine",),
     ("machine", "files"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from absl import flags as absl_flags
 
+from nst_tf import presets as presets_
 from nst_tf.options import SMALLEST, Options, suggest
 from nst_tf.terminal import flags
 
@@ -129,7 +130,7 @@ def show(arguments: list[str]) -> int:
 def presets(arguments: list[str]) -> int:
     """Lists the presets."""
     flags.parse("presets", arguments)
-    for name, about in flags.presets().items():
+    for name, about in presets_.names().items():
         print(f"{name:<12} {about}")
     return OK
 
@@ -145,8 +146,8 @@ COMMANDS: dict[str, Any] = {
 
 def _options(given: flags.Given) -> Options:
     preset = given.flags["preset"]
-    base = flags.read_preset(preset) if preset else {}
-    return Options.from_dict(flags.merge(base, given.options))
+    base = presets_.read(preset) if preset else {}
+    return Options.from_dict(presets_.merge(base, given.options))
 
 
 def _size(text: str | None) -> tuple[int, int]:

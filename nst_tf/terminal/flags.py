@@ -1,4 +1,4 @@
-"""absl flags: what each command takes, its help, and the presets.
+"""absl flags: what each command takes, and its help.
 
 The flags of a stylisation are the fields of `Options` and the table below.
 Standard library and absl only, so that --help answers at once.
@@ -7,12 +7,11 @@ Standard library and absl only, so that --help answers at once.
 import dataclasses
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from absl import flags
 
-from nst_tf.options import OPTIMIZERS, Options, suggest
+from nst_tf.options import OPTIMIZERS, Options
 
 
 class Flag(NamedTuple):
@@ -119,39 +118,6 @@ def parse(command: str, arguments: list[str]) -> Given:
     return Given(options, others, rest)
 
 
-def presets() -> dict[str, str]:
-    """Name and first line of every preset, in alphabetical order."""
-    found = {}
-    for path in sorted(_presets_folder().glob("*.flags")):
-        first = path.read_text(encoding="utf-8").splitlines()[0]
-        found[path.stem] = first.lstrip("# ")
-    return found
-
-
-def read_preset(name: str) -> dict[str, Any]:
-    """The options that a preset sets; ValueError if there is none."""
-    path = _presets_folder() / f"{name}.flags"
-    if not path.is_file():
-        raise ValueError(
-            f'`preset`: there is no "{name}".'
-            + (suggest(name, presets()) or f" Known: {', '.join(presets())}.")
-        )
-    return parse("stylize", [f"--flagfile={path}"]).options
-
-
-def merge(base: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
-    """`typed` over `base`, less what of `base` another choice makes void."""
-    base = dict(base)
-    before = base.get("optimizer", Options.optimizer)
-    if typed.get("optimizer", before) != before:
-        for name in set().union(*OPTIMIZERS.values()):
-            base.pop(name, None)
-    if typed.get("init", "noise") != "noise":
-        base.pop("noise", None)
-        base.pop("noise_ratio", None)
-    return {**base, **typed}
-
-
 def help_text(command: str) -> str:
     """A command's usage and its flags, grouped, with their defaults."""
     usage = f"nst-tf {command} {POSITIONAL.get(command, '[--flag=value ...]')}"
@@ -238,10 +204,3 @@ def _help_line(name: str, about: str, default: Any) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _presets_folder() -> Path:
-    """configs/, installed inside the package or beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    inside, beside = package / "configs", package.parent / "configs"
-    return inside if inside.is_dir() else beside
