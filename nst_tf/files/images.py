@@ -78,6 +78,12 @@ def read(source: Source, name: str = "image") -> Picture:
         return _from_pillow(image, source, name)
 
 
+def size(source: str | os.PathLike | bytes, name: str = "image") -> tuple[int, int]:
+    """Return (h, w) as the file's header has it; no pixel is decoded."""
+    with _open(source, name) as image:
+        return image.height, image.width
+
+
 def check_suffix(
     path: str | os.PathLike,
     argument: str = "output",
