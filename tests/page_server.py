@@ -1,6 +1,6 @@
 """A page on the tiny network, for the tests: prints its address and waits.
 
-    python tests/page_server.py [NAME=NUMBER ...]
+python tests/page_server.py [NAME=NUMBER ...]
 """
 
 import sys
@@ -9,10 +9,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
-from tests.conftest import tiny_network  # noqa: E402
-
 from nst_tf.files import weights  # noqa: E402
 from nst_tf.page import launch  # noqa: E402
+from tests.conftest import tiny_network  # noqa: E402
 
 TINY = weights.Weights("tiny", "0" * 64, tiny_network(), "")
 

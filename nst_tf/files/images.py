@@ -78,7 +78,9 @@ def read(source: Source, name: str = "image") -> Picture:
         return _from_pillow(image, source, name)
 
 
-def size(source: str | os.PathLike | bytes, name: str = "image") -> tuple[int, int]:
+def size(
+    source: str | os.PathLike | bytes, name: str = "image"
+) -> tuple[int, int]:
     """Return (h, w) as the file's header has it; no pixel is decoded."""
     with _open(source, name) as image:
         return image.height, image.width

@@ -108,8 +108,8 @@ def _endpoint(visits: Visits, limits: painting.Limits, draft: bool):
 
 def _painted(named, draft, limits, stopped):
     styles = ["style", *(f"style_{n}" for n in range(2, form.STYLES + 1))]
-    content = events.source(named.pop("content"), "content")
-    sources = [events.source(named.pop(name), name) for name in styles]
+    content = folder.sent(named.pop("content"), "content")
+    sources = [folder.sent(named.pop(name), name) for name in styles]
     preset, suffix = named.pop("preset"), named.pop("format")
     suffix = images.check_suffix(f"painted.{suffix or 'png'}", "format")
     values = {name: v for name, v in named.items() if v is not None}

@@ -1,6 +1,5 @@
 """What happens on the page: each event, and whom it concerns."""
 
-import contextlib
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,14 +10,21 @@ import gradio as gr
 
 from nst_tf import presets
 from nst_tf.files import record
-from nst_tf.inputs import identity
 from nst_tf.options import Options
-from nst_tf.page import folder, form, painting, stage
+from nst_tf.page import folder, form, painting, recipes, stage
 from nst_tf.page.layout import Parts
 from nst_tf.page.visits import Visits
 
 DEVICE = "device"  # what runs queue for: one at a time
 KEPT = 24  # pictures of a visit
+QUICK: dict[str, Any] = {
+    "queue": False,
+    "api_visibility": "private",
+    "show_progress": "hidden",
+}
+TO_THE_STAGE = """() => {
+  document.querySelector("#stage").scrollIntoView({block: "nearest"});
+}"""
 
 
 def wire(
@@ -28,51 +34,27 @@ def wire(
     samples: Mapping[str, Sequence[Path]],
 ) -> None:
     """Tells the components what to do."""
-    quick = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
     _wire_painting(parts, visits, limits)
-    parts.stop.click(_stopper(visits), None, parts.stop, **quick)
+    parts.stop.click(_stopper(visits), None, parts.stop, **QUICK)
     options = [parts.options[name] for name in form.names()]
-    parts.preset.input(_preset, parts.preset, options, preprocess=False, **quick)
+    parts.preset.input(
+        _preset, parts.preset, options, preprocess=False, **QUICK
+    )
     for gallery, target, kind in (
         (parts.content_samples, parts.content, "content"),
         (parts.style_samples, parts.styles[0], "style"),
     ):
-        gallery.select(_sample(samples[kind]), None, target, **quick)
+        gallery.select(_sample(samples[kind]), None, target, **QUICK)
     parts.gallery.select(
-        _show_again(parts), parts.pictures, _shown_outputs(parts), **quick
+        _show_again(parts), parts.pictures, _shown_outputs(parts), **QUICK
     )
-    sources = [parts.content, *parts.styles, *parts.shares]
-    parts.reuse.click(
-        _reuse(samples),
-        [parts.shown, parts.content, *parts.styles],
-        [*options, *sources, parts.told],
-        preprocess=False,
-        **quick,
-    )
-    parts.dropped.upload(
-        _dropped(samples),
-        [parts.dropped, parts.content, *parts.styles],
-        [*options, *sources, parts.told],
-        preprocess=False,
-        **quick,
-    )
-
-
-def source(payload: Any, name: str) -> bytes | None:
-    """The bytes of a picture that was sent; None where there is none.
-
-    Raises:
-      ValueError: it is not in the page's folder.
-    """
-    if payload is None:
-        return None
-    path = payload.get("path") if isinstance(payload, Mapping) else None
-    if not isinstance(path, str) or not folder.holds(path):
-        raise ValueError(
-            f"`{name}` should be a picture that was sent to this page; "
-            "received something else, or its time here is over. Send it anew."
-        )
-    return Path(path).read_bytes()
+    pictures = [parts.content, *parts.styles]
+    filled = [*options, *pictures, *parts.shares, parts.told]
+    for event, given, action in (
+        (parts.reuse.click, parts.shown, recipes.reuse(samples)),
+        (parts.dropped.upload, parts.dropped, recipes.dropped(samples)),
+    ):
+        event(action, [given, *pictures], filled, preprocess=False, **QUICK)
 
 
 def options_from(
@@ -108,6 +90,7 @@ def _wire_painting(parts: Parts, visits: Visits, limits) -> None:
         *_shown_outputs(parts),
     ]
     for button, draft in ((parts.draft, True), (parts.paint, False)):
+        button.click(None, js=TO_THE_STAGE, **QUICK)
         button.click(
             _painter(parts, visits, limits, draft),
             inputs,
@@ -145,7 +128,7 @@ def _painter(parts: Parts, visits: Visits, limits, draft: bool):
 
 def _prepared(content, styles, shares, values, draft, limits):
     given = [
-        (source(style, "style"), share)
+        (folder.sent(style, "style"), share)
         for style, share in zip(styles, shares, strict=True)
         if style is not None
     ]
@@ -153,18 +136,20 @@ def _prepared(content, styles, shares, values, draft, limits):
     options = options_from({**values, form.SHARES: blend}, None, draft)
     if not options.style_weight and options.init != "style":
         given, options = [], options.replace(style_blend=())
-    picture = source(content, "content")
+    picture = folder.sent(content, "content")
     return painting.prepare(
         picture, [style for style, _ in given], options, limits
     )
 
 
 def _painted(parts, ready, stopped, frames, pictures) -> Iterator[dict]:
-    last = None
+    last: Any = None
     for now in painting.follow(ready, stopped, frames):
         last = now.result or last
         yield {
-            parts.banner: stage.banner(now.warning),
+            parts.banner: gr.update(
+                value=stage.banner(now.warning), visible=bool(now.warning)
+            ),
             parts.stage: stage.moment(now),
         }
     yield {parts.stage: stage.waiting("Saving …"), parts.stop: _dull()}
@@ -251,78 +236,3 @@ def _show_again(parts: Parts):
         return _showing(pictures[int(chosen.index)], parts)
 
     return show
-
-
-def _reuse(samples):
-    def reuse(recipe, *payloads):
-        return _filled(recipe, samples, payloads)
-
-    return reuse
-
-
-def _dropped(samples):
-    def read(payload, *payloads):
-        try:
-            source(payload, "file")
-            recipe = record.read_recipe(payload["path"])
-        except (ValueError, RecursionError) as error:
-            return _unfilled(str(error).replace(payload["path"], "the file"))
-        return _filled(recipe, samples, payloads)
-
-    return read
-
-
-def _unfilled(words: str) -> list:
-    count = len(form.names()) + 1 + 2 * form.STYLES
-    return [*[gr.skip()] * count, f"**{words}**"]
-
-
-def _filled(recipe, samples, payloads) -> list:
-    """Options, pictures and shares of a recipe, and what is missing."""
-    try:
-        options, left = form.taken(recipe["options"])
-        inputs = recipe["inputs"]
-        wanted = [inputs["content"], *inputs["styles"]]
-        digests = [one and str(one["sha256"]) for one in wanted]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        return _unfilled(f"The recipe cannot be read: {error}")
-    known = _known(samples, payloads)
-    content, *styles = [known.get(digest or "") for digest in digests]
-    missing = [
-        name
-        for name, digest, path in zip(
-            ["photograph", *["painting"] * len(styles)],
-            digests,
-            [content, *styles],
-            strict=True,
-        )
-        if digest and not path
-    ]
-    padding = [None] * form.STYLES
-    shares = [*(options.style_blend or [1.0] * len(styles)), *padding]
-    words = "The form is filled in."
-    if missing:
-        words += f" Give the {' and the '.join(missing)} that it was made of."
-    if left:
-        words += f" Not on the page, left out: {', '.join(left)}."
-    return [
-        *form.updates(options),
-        content,
-        *[*styles, *padding][: form.STYLES],
-        *[1.0 if share is None else share for share in shares][: form.STYLES],
-        words,
-    ]
-
-
-def _known(samples, payloads) -> dict[str, str]:
-    """Paths of the samples and of what is in the form, by sha256."""
-    paths = [str(path) for kind in samples.values() for path in kind]
-    for payload in payloads:
-        with contextlib.suppress(ValueError):
-            if source(payload, "picture") is not None:
-                paths.append(payload["path"])
-    found = {}
-    for path in paths:
-        with contextlib.suppress(ValueError):
-            found[str(identity(path, "picture")["sha256"])] = path
-    return found

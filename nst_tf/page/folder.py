@@ -12,7 +12,9 @@ import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nst_tf.files import record
 
@@ -42,6 +44,23 @@ def holds(path: str | Path) -> bool:
         return whole.is_file() and whole.is_relative_to(home())
     except (OSError, ValueError, RuntimeError):  # a null byte, a circle
         return False
+
+
+def sent(payload: Any, name: str) -> bytes | None:
+    """The bytes of a picture that was sent; None where there is none.
+
+    Raises:
+      ValueError: it is not in the page's folder.
+    """
+    if payload is None:
+        return None
+    path = payload.get("path") if isinstance(payload, Mapping) else None
+    if not isinstance(path, str) or not holds(path):
+        raise ValueError(
+            f"`{name}` should be a picture that was sent to this page; "
+            "received something else, or its time here is over. Send it anew."
+        )
+    return Path(path).read_bytes()
 
 
 def samples() -> dict[str, list[Path]]:

@@ -5,7 +5,8 @@ and default. What could read a file of the server does not.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -13,14 +14,13 @@ import gradio as gr
 from nst_tf.options import OPTIMIZERS, Options
 
 STYLES = 4  # paintings, at most
-# What comes first, and how: name, and where a slider begins and ends. One may
-# type what is beyond.
+# What comes first: its name, and where its slider begins, ends, how it steps.
 FIRST: dict[str, tuple[str, tuple[float, float, float] | None]] = {
     "style_weight": ("Strength", (0, 200, 1)),
     "style_scale": ("Stroke size", (0.1, 4, 0.05)),
     "color": ("Colours", None),
-    "max_size": ("Size", (0, 2048, 32)),
-    "steps": ("Steps", (10, 500, 10)),
+    "max_size": ("Size", None),
+    "steps": ("Steps", None),
 }
 # Options that may be a file's PATH, and the words that are none.
 WORDS = {"init": ("content", "noise", "style")}
@@ -57,7 +57,12 @@ def component(name: str) -> gr.components.Component:
     field = {field.name: field for field in fields()}[name]
     label, reach = FIRST.get(name, (name.replace("_", " ").capitalize(), None))
     value = shown(Options())[name]
-    about = {"label": label, "info": _info(field), "elem_id": f"option-{name}"}
+    info = field.metadata["help"] if reach else _info(field)
+    about: dict[str, Any] = {
+        "label": label,
+        "info": info,
+        "elem_id": f"option-{name}",
+    }
     choices = WORDS.get(name, field.metadata["choices"])
     if choices:
         empty = [("as usual", "")] if field.default is None else []
@@ -69,11 +74,10 @@ def component(name: str) -> gr.components.Component:
         low, high, step = reach
         return gr.Slider(low, high, value=value, step=step, **about)
     if is_number(field):
-        low, high = (_finite(field.metadata[bound]) for bound in _BOUNDS)
+        about["minimum"], about["maximum"] = bounds(field)
+        about["step"] = 1 if "int" in str(field.type) else 0.01
         hint = "as usual" if field.default is None else None
-        step = 1 if "int" in str(field.type) else 0.01
-        limits = {"minimum": low, "maximum": high, "step": step}
-        return gr.Number(value=value, placeholder=hint, **limits, **about)
+        return gr.Number(value=value, placeholder=hint, **about)
     return gr.Textbox(value=value, max_lines=3, **about)
 
 
@@ -151,13 +155,10 @@ def taken(options: Mapping[str, Any]) -> tuple[Options, list[str]]:
     return Options.from_dict(kept), left
 
 
-_BOUNDS = "low", "high"
-
-
 def _info(field: dataclasses.Field) -> str:
     """The help, the bounds, and the default where the field shows none."""
     text = str(field.metadata["help"])
-    low, high = (_finite(field.metadata[bound]) for bound in _BOUNDS)
+    low, high = bounds(field)
     if low is not None and high is not None:
         text += f"; {low:g} to {high:g}"
     own = {
@@ -166,19 +167,18 @@ def _info(field: dataclasses.Field) -> str:
         if field.name in arguments
     }
     if own:
-        text += "; usually " + _join(f"{n} {v:g}" for n, v in own.items())
+        text += "; usually " + ", ".join(f"{n} {v:g}" for n, v in own.items())
     return text
 
 
-def _join(parts: Iterable[str]) -> str:
-    return ", ".join(parts)
-
-
-def _finite(bound: float | None) -> float | None:
-    return None if bound is None or abs(bound) == float("inf") else bound
+def bounds(field: dataclasses.Field) -> tuple[float | None, float | None]:
+    """The least and the most of an option; None where there is no bound."""
+    low, high = (field.metadata[bound] for bound in ("low", "high"))
+    return low, None if high == math.inf else high
 
 
 def is_number(field: dataclasses.Field) -> bool:
+    """Whether an option is one number, or none."""
     kinds = str(getattr(field.type, "__name__", field.type))
     return kinds.removesuffix(" | None") in ("int", "float")
 

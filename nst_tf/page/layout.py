@@ -69,9 +69,8 @@ def theme() -> gr.themes.Base:
 def build(samples: Mapping[str, Sequence[Path]]) -> Parts:
     """Lays everything out, inside of a `gr.Blocks`."""
     found: dict[str, Any] = {}
-    with gr.Row(elem_classes="title"):
-        gr.Markdown("# nst_tf\nPaint a photograph in the manner of a painting.")
-    found["banner"] = gr.HTML(stage.banner(""))
+    gr.Markdown("# nst_tf\nPaint a photograph in the manner of a painting.")
+    found["banner"] = gr.HTML(visible=False)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
             found |= _pictures(samples)
@@ -130,7 +129,8 @@ def _samples(label: str, paths: Sequence[Path]) -> gr.Gallery:
         [(str(path), path.stem.partition("_")[2]) for path in paths],
         label=label,
         columns=3,
-        height=110,
+        height=128,
+        fit_columns=False,
         object_fit="cover",
         allow_preview=False,
         interactive=False,
@@ -143,28 +143,33 @@ def _samples(label: str, paths: Sequence[Path]) -> gr.Gallery:
 def _controls() -> dict[str, Any]:
     options: dict[str, gr.components.Component] = {}
     named = [("none", "")]
-    named += [(f"{name}: {about}", name) for name, about in presets.names().items()]
-    with gr.Group():
-        preset = gr.Dropdown(
-            named,
-            value="",
-            label="Preset",
-            info="fills in the options",
-            filterable=False,
-            elem_id="preset",
-        )
-        with gr.Row():
-            for name in form.names():
-                if name in form.FIRST:
-                    with gr.Column(min_width=200):
-                        options[name] = form.component(name)
+    named += [
+        (f"{name}: {about}", name) for name, about in presets.names().items()
+    ]
+    preset = gr.Dropdown(
+        named,
+        value="",
+        label="Preset",
+        info="fills in the options",
+        filterable=False,
+        elem_id="preset",
+    )
+    with gr.Row():
+        for name in form.names():
+            if name in form.FIRST:
+                with gr.Column(min_width=200):
+                    options[name] = form.component(name)
     with gr.Row(elem_classes="buttons"):
         draft = gr.Button("Draft", elem_id="draft", min_width=100)
         paint = gr.Button(
             "Paint", variant="primary", elem_id="paint", min_width=100
         )
         stop = gr.Button(
-            "Stop", variant="stop", interactive=False, min_width=100, elem_id="stop"
+            "Stop",
+            variant="stop",
+            interactive=False,
+            min_width=100,
+            elem_id="stop",
         )
     with gr.Accordion("More", open=False, elem_id="more"):
         animation = gr.Checkbox(
@@ -222,13 +227,15 @@ def _results() -> dict[str, Any]:
     gallery = gr.Gallery(
         label="Pictures of this visit",
         columns=4,
-        height=180,
+        height=220,
+        fit_columns=False,
         object_fit="cover",
         allow_preview=False,
         interactive=False,
         buttons=[],
         visible=False,
         elem_id="gallery",
+        elem_classes="samples",
     )
     with gr.Accordion("What made this?", open=False, elem_id="what"):
         dropped = gr.File(

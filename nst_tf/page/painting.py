@@ -175,11 +175,11 @@ def finish(
     before = inputs.content
     if inputs.sources["content"] is None:
         before = images.resize(inputs.styles[0], inputs.size)
-    path = place / "before.jpg"
-    record.write(path, images.encode(before, ".jpg"))
+    beside = place / "before.jpg"
+    record.write(beside, images.encode(before, ".jpg"))
     height, width = result.image.shape[:2]
     caption = f"{width} x {height}, step {result.count} of {result.total}"
-    return Painted(files, str(path), result.record, caption)
+    return Painted(files, str(beside), result.record, caption)
 
 
 class _Clock:
@@ -187,9 +187,7 @@ class _Clock:
 
     def __init__(self, inputs: Inputs):
         self._each = [
-            forecast_.pixels_seen(
-                (height, width), inputs.options, inputs.tile
-            )
+            forecast_.pixels_seen((height, width), inputs.options, inputs.tile)
             for height, width, _ in inputs.scales
         ]
         self._steps = inputs.schedule

@@ -39,9 +39,7 @@ def problem(words: str) -> str:
 
 
 def banner(warning: str) -> str:
-    """The warning of the weights, or nothing."""
-    if not warning:
-        return ""
+    """The warning of the weights."""
     return f'<div class="banner" role="alert">{_text(warning)}</div>'
 
 

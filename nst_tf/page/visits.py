@@ -8,7 +8,7 @@ from collections.abc import Iterator
 class Visits:
     """The running events of each visitor, by the session's name."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._running: dict[str | None, list[threading.Event]] = {}
         self._lock = threading.Lock()
 
