@@ -24,6 +24,7 @@ FIRST: dict[str, tuple[str, tuple[float, float, float] | None]] = {
 }
 # Options that may be a file's PATH, and the words that are none.
 WORDS = {"init": ("content", "noise", "style")}
+LARGE = 1000  # a bound above it is none that one meets
 SHARES = "style_blend"  # given by the paintings' sliders
 
 
@@ -57,10 +58,9 @@ def component(name: str) -> gr.components.Component:
     field = {field.name: field for field in fields()}[name]
     label, reach = FIRST.get(name, (name.replace("_", " ").capitalize(), None))
     value = shown(Options())[name]
-    info = field.metadata["help"] if reach else _info(field)
     about: dict[str, Any] = {
         "label": label,
-        "info": info,
+        "info": _info(field),
         "elem_id": f"option-{name}",
     }
     choices = WORDS.get(name, field.metadata["choices"])
@@ -73,11 +73,12 @@ def component(name: str) -> gr.components.Component:
     if reach:
         low, high, step = reach
         return gr.Slider(low, high, value=value, step=step, **about)
-    if is_number(field):
+    if is_needed(field):
         about["minimum"], about["maximum"] = bounds(field)
         about["step"] = 1 if "int" in str(field.type) else 0.01
-        hint = "as usual" if field.default is None else None
-        return gr.Number(value=value, placeholder=hint, **about)
+        return gr.Number(value=value, **about)
+    if field.default is None:
+        about["placeholder"] = "as usual"
     return gr.Textbox(value=value, max_lines=3, **about)
 
 
@@ -157,9 +158,10 @@ def taken(options: Mapping[str, Any]) -> tuple[Options, list[str]]:
 
 def _info(field: dataclasses.Field) -> str:
     """The help, the bounds, and the default where the field shows none."""
-    text = str(field.metadata["help"])
+    text = field.metadata["help"].replace(", or a file's PATH", "")
+    text = text.replace("--", "")
     low, high = bounds(field)
-    if low is not None and high is not None:
+    if low is not None and high is not None and high <= LARGE:
         text += f"; {low:g} to {high:g}"
     own = {
         name: arguments[field.name]
@@ -183,13 +185,20 @@ def is_number(field: dataclasses.Field) -> bool:
     return kinds.removesuffix(" | None") in ("int", "float")
 
 
+def is_needed(field: dataclasses.Field) -> bool:
+    """Whether an option is one number, never none."""
+    return is_number(field) and field.default is not None
+
+
 def _shown(field: dataclasses.Field, value: Any) -> Any:
     if value is None:
-        return None if is_number(field) else ""
+        return ""
     if field.name.endswith("_layers"):
         return ", ".join(f"{layer}:{weight!r}" for layer, weight in value)
     if isinstance(value, tuple):
         return ",".join(map(str, value))
-    if isinstance(value, bool) or is_number(field):
+    if isinstance(value, bool) or (
+        is_number(field) and field.default is not None
+    ):
         return value
     return str(value)

@@ -75,7 +75,7 @@ def build(samples: Mapping[str, Sequence[Path]]) -> Parts:
         with gr.Column(scale=5, min_width=320):
             found |= _pictures(samples)
             found |= _controls()
-        with gr.Column(scale=6, min_width=320):
+        with gr.Column(scale=6, min_width=320, elem_classes="results"):
             found |= _results()
     found["pictures"], found["shown"] = gr.State([]), gr.State(None)
     return Parts(**found)
@@ -129,14 +129,13 @@ def _samples(label: str, paths: Sequence[Path]) -> gr.Gallery:
         [(str(path), path.stem.partition("_")[2]) for path in paths],
         label=label,
         columns=3,
-        height=128,
         fit_columns=False,
         object_fit="cover",
         allow_preview=False,
         interactive=False,
         buttons=[],
         visible=bool(paths),
-        elem_classes="samples",
+        elem_classes="pictures thirds",
     )
 
 
@@ -176,7 +175,7 @@ def _controls() -> dict[str, Any]:
             label="Animation", info="also the run itself, as a GIF"
         )
         for group, members in form.groups().items():
-            gr.Markdown(f"### {group.capitalize()}")
+            gr.Markdown(f"## {group.capitalize()}")
             with gr.Row():
                 for name in members:
                     with gr.Column(min_width=220):
@@ -227,7 +226,6 @@ def _results() -> dict[str, Any]:
     gallery = gr.Gallery(
         label="Pictures of this visit",
         columns=4,
-        height=220,
         fit_columns=False,
         object_fit="cover",
         allow_preview=False,
@@ -235,7 +233,7 @@ def _results() -> dict[str, Any]:
         buttons=[],
         visible=False,
         elem_id="gallery",
-        elem_classes="samples",
+        elem_classes="pictures",
     )
     with gr.Accordion("What made this?", open=False, elem_id="what"):
         dropped = gr.File(
