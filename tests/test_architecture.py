@@ -26,6 +26,7 @@ STOREYS = (
     ("inputs",),
     ("run",),
     ("forecast", "saved_model"),
+    ("page",),
     ("terminal",),
     ("__init__", "__main__"),
 )
@@ -38,6 +39,8 @@ WRITERS = {
     # It is a folder.
     "saved_model.export": {"replace", "mkdir", "rmdir", "rmtree"},
     "terminal.cli": {"TemporaryFile"},
+    # A place to serve from; what lies there `record` writes.
+    "page.folder": {"mkdtemp", "rmdir"},
 }
 CHANGING = {
     "replace",

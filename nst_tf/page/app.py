@@ -13,12 +13,8 @@ from nst_tf.page.visits import Visits
 SESSIONS = 200  # visitors whose pictures are remembered
 
 
-def build(
-    max_pixels: int | None, max_steps: int | None, queue: int
-) -> tuple[gr.Blocks, Visits]:
+def build(limits: Limits, queue: int) -> tuple[gr.Blocks, Visits]:
     """The application, and who is painting on it."""
-    given = {"max_pixels": max_pixels, "max_steps": max_steps}
-    limits = Limits(**{k: v for k, v in given.items() if v is not None})
     visits, samples = Visits(), folder.samples()
     with gr.Blocks(title=layout.TITLE, analytics_enabled=False) as blocks:
         parts = layout.build(samples)

@@ -159,15 +159,15 @@ def _controls() -> dict[str, Any]:
                 with gr.Column(min_width=200):
                     options[name] = form.component(name)
     with gr.Row(elem_classes="buttons"):
-        draft = gr.Button("Draft", elem_id="draft", min_width=100)
+        draft = gr.Button("Draft", elem_id="draft", min_width=80)
         paint = gr.Button(
-            "Paint", variant="primary", elem_id="paint", min_width=100
+            "Paint", variant="primary", elem_id="paint", min_width=80
         )
         stop = gr.Button(
             "Stop",
             variant="stop",
             interactive=False,
-            min_width=100,
+            min_width=80,
             elem_id="stop",
         )
     with gr.Accordion("More", open=False, elem_id="more"):

@@ -7,6 +7,7 @@ from typing import Any
 
 from nst_tf.machine import devices
 from nst_tf.page import folder
+from nst_tf.page.painting import Limits
 
 # For Gradio, before it loads: nobody is told, nothing is asked for.
 ENVIRONMENT = {
@@ -47,8 +48,8 @@ def launch(
     host: str = "127.0.0.1",
     port: int | None = None,
     auth_file: str | os.PathLike | None = None,
-    max_pixels: int | None = None,
-    max_steps: int | None = None,
+    max_pixels: int = Limits.max_pixels,
+    max_steps: int = Limits.max_steps,
     queue: int = 8,
     open_browser: bool = False,
     share: bool = False,
@@ -84,7 +85,7 @@ def launch(
     devices.select(device)
     from nst_tf.page import app
 
-    blocks, visits = app.build(max_pixels, max_steps, queue)
+    blocks, visits = app.build(Limits(max_pixels, max_steps), queue)
     try:
         _, url, share_url = blocks.launch(
             **app.settings(),

@@ -117,6 +117,29 @@ def plan(arguments: list[str]) -> int:
     return OK
 
 
+def page(arguments: list[str]) -> int:
+    """Opens a page to paint in the browser."""
+    typed = dict(flags.parse("page", arguments).flags)
+    for name, low, high in (
+        ("port", 1, 65535),
+        ("max_pixels", SMALLEST**2, 10**12),
+        ("max_steps", 1, 10**7),
+        ("queue", 1, 10**4),
+    ):
+        if typed[name] is not None:
+            typed[name] = _whole(name, typed[name], low, high)
+    with _tensorflow_unheard():
+        from nst_tf.page import server
+    typed["open_browser"] = typed.pop("open")
+    given = {name: v for name, v in typed.items() if v is not None}
+    opened = server.launch(**given)
+    print(f"The page: {opened.url}", flush=True)
+    if opened.share_url:
+        print(f"For all the world: {opened.share_url}", flush=True)
+    opened.wait()
+    return OK
+
+
 def show(arguments: list[str]) -> int:
     """Prints the recipe that a result or an exported folder carries."""
     given = flags.parse("show", arguments)
@@ -139,6 +162,7 @@ COMMANDS: dict[str, Any] = {
     "stylize": stylize,
     "export": export,
     "plan": plan,
+    "page": page,
     "show": show,
     "presets": presets,
 }
@@ -160,6 +184,15 @@ def _size(text: str | None) -> tuple[int, int]:
     raise ValueError(
         f"`size` should be width and height in pixels, at least {SMALLEST} "
         f'each, as --size=8000x6000; received "{text or ""}".'
+    )
+
+
+def _whole(name: str, text: Any, low: int, high: int) -> int:
+    if str(text).isdecimal() and low <= int(text) <= high:
+        return int(text)
+    raise ValueError(
+        f"`{name}` should be a whole number from {low} to {high}; "
+        f'received "{text}".'
     )
 
 

@@ -33,6 +33,7 @@ GROUPS = {
     "size": "Size and length",
     "network": "Network",
     "files": "Further files",
+    "page": "Page",
     "machine": "Machine",
 }
 STYLIZE = (
@@ -79,12 +80,25 @@ PLAN = (
     Flag("preset", "size", "a set of options; nst-tf presets lists them"),
     Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
 )
-# The commands that stylise: their own flags, the options without a meaning.
-FLAGS = {"stylize": STYLIZE, "export": EXPORT, "plan": PLAN}
+PAGE = (
+    Flag("host", "page", "the address to listen on", "127.0.0.1"),
+    Flag("port", "page", "where; the first free one from 7860 by default"),
+    Flag("open", "page", "also open the browser", False),
+    Flag("auth_file", "page", "who may enter: a line NAME:PASSWORD each"),
+    Flag("max_pixels", "page", "of a result, at most; 25 million by default"),
+    Flag("max_steps", "page", "at a scale, at most; 5000 by default"),
+    Flag("queue", "page", "how many may wait; 8 by default"),
+    Flag("root_path", "page", "where a proxy has the page, as /paint"),
+    Flag("share", "page", "let the world in, by Gradio's servers", False),
+    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
+)
+# The commands with flags, and the options without a meaning to each.
+FLAGS = {"stylize": STYLIZE, "export": EXPORT, "plan": PLAN, "page": PAGE}
 VOID = {
     "stylize": (),
     "export": ("max_size",),
     "plan": ("max_size", "enlarge"),
+    "page": tuple(field.name for field in dataclasses.fields(Options)),
 }
 # Arguments without a dash, and what they are.
 POSITIONAL = {"show": "RESULT..."}
