@@ -116,10 +116,10 @@ def _painted(named, draft, limits, stopped):
     options = events.options_from(values, preset, draft)
     known = [style for style in sources if style is not None]
     ready = painting.prepare(content, known, options, limits)
-    last, progress = None, gr.Progress()
+    now: Any = None
+    progress = gr.Progress()
     for now in painting.follow(ready, stopped):
         progress(now.done, desc=now.words)
-        last = now.result or last
-    done = painting.finish(last, ready, suffixes=(suffix,))
+    done = painting.finish(now.result, ready, suffixes=(suffix,))
     folder.sweep()
     return gr.FileData(path=done.files[suffix]).model_dump()

@@ -1,5 +1,6 @@
 """What happens on the page: each event, and whom it concerns."""
 
+import dataclasses
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from nst_tf import presets
+from nst_tf import run as run_
 from nst_tf.files import record
 from nst_tf.options import Options
 from nst_tf.page import folder, form, painting, recipes, stage
@@ -60,13 +62,18 @@ def wire(
 def options_from(
     values: Mapping[str, Any], preset: str | None, draft: bool
 ) -> Options:
-    """What was filled in, over a preset, the draft's preset over both."""
+    """What was filled in, over a preset; of a draft no more than it needs."""
     given = form.read(values)
     if preset:
         given = presets.merge(presets.read(preset), given)
-    if draft:
-        given = presets.merge(given, presets.read("draft"))
-    return Options.from_dict(given)
+    options = Options.from_dict(given)
+    if not draft:
+        return options
+    small = Options.from_dict(presets.merge(given, presets.read("draft")))
+    return small.replace(
+        max_size=min(options.max_size or small.max_size, small.max_size),
+        steps=min(options.steps, small.steps),
+    )
 
 
 def _wire_painting(parts: Parts, visits: Visits, limits) -> None:
@@ -143,21 +150,23 @@ def _prepared(content, styles, shares, values, draft, limits):
 
 
 def _painted(parts, ready, stopped, frames, pictures) -> Iterator[dict]:
-    last: Any = None
+    now: Any = None
     for now in painting.follow(ready, stopped, frames):
-        last = now.result or last
         yield {
             parts.banner: gr.update(
                 value=stage.banner(now.warning), visible=bool(now.warning)
             ),
             parts.stage: stage.moment(now),
         }
-    yield {parts.stage: stage.waiting("Saving …"), parts.stop: _dull()}
-    done = painting.finish(last, ready, frames)
+    saving = stage.moment(dataclasses.replace(now, words="Saving …"))
+    yield {parts.stage: saving, parts.stop: _dull()}
+    done = painting.finish(now.result, ready, frames)
     folder.sweep()
     kept = [*pictures, done][-KEPT:]
     words = f"Done: {done.caption}."
-    if last.diverged or stopped.is_set():
+    if now.result.diverged:
+        words = f"Stopped: {run_.divergence(now.result)}"
+    elif not now.result.last:
         words = f"Stopped: {done.caption}. The best picture so far is kept."
     yield {
         **_ended(parts, stage.ended(words)),

@@ -132,7 +132,8 @@ def read(values: Mapping[str, Any]) -> dict[str, Any]:
 def blend(shares: Sequence[float | None]) -> list[float] | tuple:
     """The shares of the paintings given, () where all are the same."""
     known = [1.0 if share is None else share for share in shares]
-    return () if len(set(map(str, known))) <= 1 and any(known) else known
+    same = all(share == known[0] for share in known)
+    return () if same and (any(known) or not known) else known
 
 
 def taken(options: Mapping[str, Any]) -> tuple[Options, list[str]]:
