@@ -48,6 +48,9 @@ def server():
     with process:
         yield process.stdout.readline().strip()
         process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        process.kill()
 
 
 @pytest.fixture(scope="module")

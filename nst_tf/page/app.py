@@ -10,16 +10,15 @@ from nst_tf.page.guard import Guard
 from nst_tf.page.painting import Limits
 from nst_tf.page.visits import Visits
 
-SESSIONS = 200  # visitors whose pictures are remembered
+SESSIONS = 64  # visitors whose pictures are remembered, some 0.3 MB each
 
 
 def build(limits: Limits, queue: int) -> tuple[gr.Blocks, Visits]:
     """The application, and who is painting on it."""
     visits, samples = Visits(), folder.samples()
     with gr.Blocks(title=layout.TITLE, analytics_enabled=False) as blocks:
-        parts = layout.build(samples)
-        events.wire(parts, visits, limits, samples)
-        api.offer(visits, limits)
+        api.offer(visits, limits)  # first: it has the say on the names
+        events.wire(layout.build(samples), visits, limits, samples)
         blocks.unload(_leave(visits))
     blocks.queue(max_size=queue, default_concurrency_limit=4, api_open=False)
     return blocks, visits
