@@ -221,6 +221,23 @@ def test_the_stage_escapes_and_draws(page_modules):
     assert stage.curve([(0, 1.0)]) == ""
 
 
+def test_a_visitor_stops_no_other():
+    from nst_tf.page.visits import Visits
+
+    visits = Visits()
+    with visits.run("ann") as first, visits.run("bob") as second:
+        assert (len(visits), visits.stop("ann")) == (2, 1)
+        assert first.is_set() and not second.is_set()
+        visits.leave("bob")
+        assert second.is_set() and visits.gone("bob")
+        visits.come("bob")
+        assert not visits.gone("bob")
+    assert (len(visits), visits.stop("bob")) == (0, 0)
+    for number in range(3000):
+        visits.leave(str(number))
+    assert visits.gone("2999") and not visits.gone("0")
+
+
 # The server
 
 

@@ -74,6 +74,8 @@ def _endpoint(visits: Visits, limits: painting.Limits, draft: bool):
     def paint(*values: Any) -> dict[str, Any]:
         *given, request = values
         named = dict(zip(kinds, given, strict=True))
+        if visits.gone(request.session_hash):
+            raise gr.Error("The client has left.", print_exception=False)
         try:
             with visits.run(request.session_hash) as stopped:
                 return _painted(named, draft, limits, stopped)

@@ -49,6 +49,6 @@ def settings() -> dict[str, Any]:
 
 def _leave(visits: Visits):
     def leave(request: gr.Request) -> None:
-        visits.stop(request.session_hash)
+        visits.leave(request.session_hash)
 
     return leave

@@ -97,7 +97,7 @@ def _wire_painting(parts: Parts, visits: Visits, limits) -> None:
         *_shown_outputs(parts),
     ]
     for button, draft in ((parts.draft, True), (parts.paint, False)):
-        button.click(None, js=TO_THE_STAGE, **QUICK)
+        button.click(_come(visits), js=TO_THE_STAGE, **QUICK)
         button.click(
             _painter(parts, visits, limits, draft),
             inputs,
@@ -118,6 +118,8 @@ def _painter(parts: Parts, visits: Visits, limits, draft: bool):
         styles, shares = rest[:count], rest[count : 2 * count]
         values = dict(zip(form.names(), rest[2 * count :], strict=True))
         yield _begun(parts)
+        if visits.gone(request.session_hash):
+            return
         try:
             ready = _prepared(content, styles, shares, values, draft, limits)
             frames: list | None = [] if animated else None
@@ -197,6 +199,13 @@ def _ended(parts: Parts, shown: str) -> dict:
 
 def _dull() -> dict:
     return gr.update(interactive=False)
+
+
+def _come(visits: Visits):
+    def come(request: gr.Request) -> None:
+        visits.come(request.session_hash)
+
+    return come
 
 
 def _stopper(visits: Visits):

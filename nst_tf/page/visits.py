@@ -5,11 +5,15 @@ import threading
 from collections.abc import Iterator
 
 
+GONE = 1000  # visitors whose leaving is remembered: a queue holds fewer
+
+
 class Visits:
     """The running events of each visitor, by the session's name."""
 
     def __init__(self) -> None:
         self._running: dict[str | None, list[threading.Event]] = {}
+        self._gone: dict[str | None, None] = {}
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
@@ -33,6 +37,23 @@ class Visits:
         for stopped in running:
             stopped.set()
         return len(running)
+
+    def leave(self, visitor: str | None) -> None:
+        """Stops what the visitor runs, and what still waits in the queue."""
+        with self._lock:
+            self._gone[visitor] = None
+            while len(self._gone) > GONE:
+                del self._gone[next(iter(self._gone))]
+        self.stop(visitor)
+
+    def come(self, visitor: str | None) -> None:
+        """The visitor is there after all."""
+        with self._lock:
+            self._gone.pop(visitor, None)
+
+    def gone(self, visitor: str | None) -> bool:
+        """Whether the visitor left before what waited could begin."""
+        return visitor in self._gone
 
     def stop_all(self) -> None:
         """Stops every run: the page closes."""
