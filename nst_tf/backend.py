@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 VARIABLE = "KERAS_BACKEND"
 
@@ -52,7 +53,10 @@ def _too_late(reason: str) -> ValueError:
     )
 
 
-keras = _load()
+if TYPE_CHECKING:
+    import keras
+else:
+    keras = _load()
 
 
 def check() -> None:

@@ -19,14 +19,14 @@ SOURCES = {  # by dotted name within the package, as `engine.tiles`
 # storey does not know the other; within a folder anything goes but a circle.
 STOREYS = (
     ("options",),
-    ("backend",),
+    ("backend", "presets"),
     ("formulas",),
     ("engine",),
     ("machine", "files"),
     ("inputs", "result"),
     ("run", "recolor"),
     ("forecast", "saved_model"),
-    ("batches", "study", "video"),
+    ("batches", "page", "study", "video"),
     ("terminal",),
     ("__init__", "__main__"),
 )
@@ -41,6 +41,8 @@ WRITERS = {
     "machine.environment": {"TemporaryFile"},
     # PyAV fills the file that record has given a name.
     "video.clips": {"open"},
+    # A place to serve from; what lies there `record` writes.
+    "page.folder": {"mkdtemp", "rmdir"},
 }
 CHANGING = {
     "replace",

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from absl import flags as absl_flags
 
+from nst_tf import presets
 from nst_tf.options import OPTIMIZERS, Options
 from nst_tf.terminal import flags
 
@@ -161,27 +162,44 @@ def test_show_takes_arguments():
 
 
 def test_there_are_presets():
-    assert flags.presets().keys() == {path.stem for path in PRESETS} != set()
-    assert list(flags.presets()) == sorted(flags.presets())
+    assert presets.names().keys() == {path.stem for path in PRESETS} != set()
+    assert list(presets.names()) == sorted(presets.names())
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_presets_make_options_and_nothing_else(path):
-    options = flags.read_preset(path.stem)
+    options = presets.read(path.stem)
     assert Options(**options) != Options()
     assert typed(f"--flagfile={path}").flags == typed().flags
+    assert typed(f"--flagfile={path}").options == options
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_presets_say_what_they_are(path):
     first = path.read_text(encoding="utf-8").splitlines()[0]
-    about = flags.presets()[path.stem]
+    about = presets.names()[path.stem]
     assert first == f"# {about}"
     assert 10 < len(about) <= 67  # 12 more: one line of `nst-tf presets`
 
 
+def test_a_preset_sets_nothing_but_options(tmp_path, monkeypatch):
+    monkeypatch.setattr(presets, "_folder", lambda: tmp_path)
+    for line, expected in (
+        ("--enlarge", {"enlarge": True}),
+        ("--noenlarge", {"enlarge": False}),
+        ("--steps=5", {"steps": "5"}),
+    ):
+        (tmp_path / "one.flags").write_text(f"# one\n\n{line}\n")
+        assert presets.read("one") == expected
+        assert typed(f"--flagfile={tmp_path / 'one.flags'}").options == expected
+    for line in ("--output=a.png", "--steps", "--nosteps"):
+        (tmp_path / "one.flags").write_text(f"# one\n{line}\n")
+        with pytest.raises(ValueError, match="which sets no option"):
+            presets.read("one")
+
+
 def test_the_courses_preset_is_the_courses():
-    options = Options(**flags.read_preset("course"))
+    options = Options(**presets.read("course"))
     assert (options.content_weight, options.style_weight) == (10, 40)
     assert [weight for _, weight in options.style_layers] == [0.2] * 5
     assert options.content_layers == (("block4_conv2", 1),)
@@ -191,9 +209,9 @@ def test_the_courses_preset_is_the_courses():
 
 def test_unknown_presets_are_rejected_with_a_suggestion():
     with pytest.raises(ValueError, match='no "cuorse". Did you mean "course"'):
-        flags.read_preset("cuorse")
+        presets.read("cuorse")
     with pytest.raises(ValueError, match='no "zzzz". Known: .*course'):
-        flags.read_preset("zzzz")
+        presets.read("zzzz")
 
 
 # Typed over preset
@@ -238,7 +256,7 @@ THIRD = {"color_image": "palette.png"}
 )
 def test_what_is_typed_wins(base, given, expected):
     kept = dict(base)
-    merged = flags.merge(base, given)
+    merged = presets.merge(base, given)
     assert merged == expected
     assert base == kept
     Options(**merged)
@@ -247,15 +265,15 @@ def test_what_is_typed_wins(base, given, expected):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_any_optimizer_and_start_go_with_any_preset(path, optimizer):
-    base = flags.read_preset(path.stem)
+    base = presets.read(path.stem)
     for init in ("content", "style", "noise"):
         given = {"optimizer": optimizer, "init": init}
-        options = Options(**flags.merge(base, given))
+        options = Options(**presets.merge(base, given))
         assert (options.optimizer, options.init) == (optimizer, init)
 
 
 def test_a_contradiction_that_was_typed_stays_one():
-    merged = flags.merge({}, {"optimizer": "lbfgs", "beta1": "0.5"})
+    merged = presets.merge({}, {"optimizer": "lbfgs", "beta1": "0.5"})
     with pytest.raises(ValueError, match="`beta1` belongs to adam"):
         Options(**merged)
 
@@ -355,4 +373,6 @@ def test_flags_have_a_known_group():
     groups |= {flag.group for flag in flags.STYLIZE}
     for table in itertools.chain(*flags.TABLES.values()):
         groups |= {f.metadata["group"] for f in dataclasses.fields(table)}
+    for own in flags.FLAGS.values():
+        groups |= {flag.group for flag in own}
     assert groups == set(flags.GROUPS)

@@ -151,7 +151,7 @@ def _fingerprint(options: Options) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _measured(path: str) -> tuple[int, int]:
-    return images.measure(path)
+    return images.size(path)
 
 
 @functools.lru_cache(maxsize=4096)

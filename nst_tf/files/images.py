@@ -80,17 +80,19 @@ def read(source: Source, name: str = "image") -> Picture:
         return _from_pillow(image, source, name)
 
 
-def measure(path: str | os.PathLike) -> tuple[int, int]:
-    """Return a file's height and width as stored; decode no pixel of it."""
-    with _open(path, "source") as image:
-        return image.height, image.width
-
-
 def is_picture(path: str | os.PathLike) -> bool:
     """Return whether the suffix is that of a picture that `read` reads."""
     Image.init()
     kind = Image.registered_extensions().get(os.path.splitext(path)[1].lower())
     return kind in _READABLE
+
+
+def size(
+    source: str | os.PathLike | bytes, name: str = "image"
+) -> tuple[int, int]:
+    """Return (h, w) as the file's header has it; no pixel is decoded."""
+    with _open(source, name) as image:
+        return image.height, image.width
 
 
 def check_suffix(

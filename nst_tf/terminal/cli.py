@@ -8,6 +8,7 @@ from typing import Any
 
 from absl import flags as absl_flags
 
+from nst_tf import presets as presets_
 from nst_tf.machine import environment
 from nst_tf.options import SMALLEST, Options, suggest
 from nst_tf.terminal import flags
@@ -177,6 +178,29 @@ def figure(arguments: list[str]) -> int:
     return study.figure(given)
 
 
+def page(arguments: list[str]) -> int:
+    """Opens a page to paint in the browser."""
+    typed = dict(flags.parse("page", arguments).flags)
+    for name, low, high in (
+        ("port", 1, 65535),
+        ("max_pixels", SMALLEST**2, 10**12),
+        ("max_steps", 1, 10**7),
+        ("queue", 1, 10**4),
+    ):
+        if typed[name] is not None:
+            typed[name] = _whole(name, typed[name], low, high)
+    with environment.unheard():
+        from nst_tf.page import server
+    typed["open_browser"] = typed.pop("open")
+    given = {name: v for name, v in typed.items() if v is not None}
+    opened = server.launch(**given)
+    print(f"The page: {opened.url}", flush=True)
+    if opened.share_url:
+        print(f"For all the world: {opened.share_url}", flush=True)
+    opened.wait()
+    return OK
+
+
 def show(arguments: list[str]) -> int:
     """Prints the recipe that a result or an exported folder carries."""
     given = flags.parse("show", arguments)
@@ -190,7 +214,7 @@ def show(arguments: list[str]) -> int:
 def presets(arguments: list[str]) -> int:
     """Lists the presets."""
     flags.parse("presets", arguments)
-    for name, about in flags.presets().items():
+    for name, about in presets_.names().items():
         print(f"{name:<12} {about}")
     return OK
 
@@ -205,6 +229,7 @@ COMMANDS: dict[str, Any] = {
     "patches": patches,
     "sweep": sweep,
     "figure": figure,
+    "page": page,
     "show": show,
     "presets": presets,
 }
@@ -212,8 +237,8 @@ COMMANDS: dict[str, Any] = {
 
 def _options(given: flags.Given) -> Options:
     preset = given.flags["preset"]
-    base = flags.read_preset(preset) if preset else {}
-    return Options.from_dict(flags.merge(base, given.options))
+    base = presets_.read(preset) if preset else {}
+    return Options.from_dict(presets_.merge(base, given.options))
 
 
 def _size(text: str | None) -> tuple[int, int]:
@@ -226,6 +251,15 @@ def _size(text: str | None) -> tuple[int, int]:
     raise ValueError(
         f"`size` should be width and height in pixels, at least {SMALLEST} "
         f'each, as --size=8000x6000; received "{text or ""}".'
+    )
+
+
+def _whole(name: str, text: Any, low: int, high: int) -> int:
+    if str(text).isdecimal() and low <= int(text) <= high:
+        return int(text)
+    raise ValueError(
+        f"`{name}` should be a whole number from {low} to {high}; "
+        f'received "{text}".'
     )
 
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import tensorflow as tf
 
+from nst_tf import presets
 from nst_tf.files import record
 from nst_tf.forecast import duration
 from nst_tf.machine import devices, memory
@@ -28,8 +29,8 @@ def paint(given: flags.Given) -> int:
         )
     own, pictures = flags.separate(Settings, given.options)
     settings = Settings(**own)
-    base = flags.read_preset(typed["preset"]) if typed["preset"] else {}
-    options = Options.from_dict(flags.merge(base, pictures))
+    base = presets.read(typed["preset"]) if typed["preset"] else {}
+    options = Options.from_dict(presets.merge(base, pictures))
     record.check_path(
         output, "output", clips.SUFFIXES, [content, *(style or [])]
     )

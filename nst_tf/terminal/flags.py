@@ -1,4 +1,4 @@
-"""absl flags: what each command takes, its help, and the presets.
+"""absl flags: what each command takes, and its help.
 
 The flags of a stylisation are the fields of `Options` and the table below.
 Standard library and absl only, so that --help answers at once.
@@ -8,12 +8,11 @@ import dataclasses
 import itertools
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from absl import flags
 
-from nst_tf.options import OPTIMIZERS, Options, suggest
+from nst_tf.options import OPTIMIZERS, Options
 from nst_tf.study.figures import FIGURES
 from nst_tf.video.settings import Settings
 
@@ -43,6 +42,7 @@ GROUPS = {
     "network": "Network",
     "clip": "Clip",
     "files": "Further files",
+    "page": "Page",
     "machine": "Machine",
 }
 STYLIZE = (
@@ -267,6 +267,18 @@ PATCHES, FIGURE, SWEEP = (
     )
     for own in (PATCHES, FIGURE, SWEEP)
 )
+PAGE = (
+    Flag("host", "page", "the address to listen on", "127.0.0.1"),
+    Flag("port", "page", "where; the first free one from 7860 by default"),
+    Flag("open", "page", "also open the browser", False),
+    Flag("auth_file", "page", "who may enter: a line NAME:PASSWORD each"),
+    Flag("max_pixels", "page", "of a result, at most; 25 million by default"),
+    Flag("max_steps", "page", "at a scale, at most; 5000 by default"),
+    Flag("queue", "page", "how many may wait; 8 by default"),
+    Flag("root_path", "page", "where a proxy has the page, as /paint"),
+    Flag("share", "page", "let the world in, by Gradio's servers", False),
+    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
+)
 FLAGS = {
     "stylize": STYLIZE,
     "batch": BATCH,
@@ -277,6 +289,7 @@ FLAGS = {
     "patches": PATCHES,
     "sweep": SWEEP,
     "figure": FIGURE,
+    "page": PAGE,
 }
 # Tables of options beside that of the pictures.
 TABLES: dict[str, tuple[Any, ...]] = {"video": (Settings,)}
@@ -294,6 +307,7 @@ VOID = {
         for field in dataclasses.fields(Options)
         if field.name not in ("network", "weights")
     ),
+    "page": tuple(field.name for field in dataclasses.fields(Options)),
 }
 # Arguments without a dash, and what they are.
 POSITIONAL = {
@@ -329,45 +343,6 @@ def parse(command: str, arguments: list[str]) -> Given:
         for flag in _flags_of(command)
     }
     return Given(options, others, rest)
-
-
-def presets() -> dict[str, str]:
-    """Name and first line of every preset, in alphabetical order."""
-    found = {}
-    for path in sorted(_presets_folder().glob("*.flags")):
-        first = path.read_text(encoding="utf-8").splitlines()[0]
-        found[path.stem] = first.lstrip("# ")
-    return found
-
-
-def read_preset(name: str) -> dict[str, Any]:
-    """The options that a preset sets; ValueError if there is none."""
-    path = _presets_folder() / f"{name}.flags"
-    if not path.is_file():
-        raise ValueError(
-            f'`preset`: there is no "{name}".'
-            + (suggest(name, presets()) or f" Known: {', '.join(presets())}.")
-        )
-    return parse("stylize", [f"--flagfile={path}"]).options
-
-
-def merge(base: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
-    """`typed` over `base`, less what of `base` another choice makes void."""
-    base = dict(base)
-    before = base.get("optimizer", Options.optimizer)
-    if typed.get("optimizer", before) != before:
-        for name in set().union(*OPTIMIZERS.values()):
-            base.pop(name, None)
-    if typed.get("init", "noise") != "noise":
-        base.pop("noise", None)
-        base.pop("noise_ratio", None)
-    if "color_image" in typed:
-        base.pop("color", None)
-    elif "color" in typed:
-        base.pop("color_image", None)
-        if typed["color"] == "style":
-            base.pop("color_strength", None)
-    return {**base, **typed}
 
 
 def help_text(command: str, full: bool = False) -> str:
@@ -469,10 +444,3 @@ def _help_line(name: str, about: str, default: Any) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _presets_folder() -> Path:
-    """configs/, installed inside the package or beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    inside, beside = package / "configs", package.parent / "configs"
-    return inside if inside.is_dir() else beside

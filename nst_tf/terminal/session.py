@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from nst_tf import inputs as inputs_
+from nst_tf import presets
 from nst_tf import run as run_
 from nst_tf.files import record
 from nst_tf.machine import devices, memory
@@ -114,8 +115,8 @@ def stop_signals() -> Iterator[list[int]]:
 def _options(given: flags.Given, past: dict | None) -> Options:
     base = dict(past["options"]) if past else {}
     if given.flags["preset"]:
-        base = flags.merge(base, flags.read_preset(given.flags["preset"]))
-    return Options.from_dict(flags.merge(base, given.options))
+        base = presets.merge(base, presets.read(given.flags["preset"]))
+    return Options.from_dict(presets.merge(base, given.options))
 
 
 def _sources(given: flags.Given, past: dict | None, options: Options):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from nst_tf import presets
 from nst_tf.files import images, record
 from nst_tf.forecast import duration
 from nst_tf.inputs import is_file
@@ -166,8 +167,8 @@ def _grid(given: flags.Given, axes, base, name: str):
     for option in varied & set(given.options):
         raise ValueError(f"`{option}` is what is varied here. Leave it out.")
     if typed["preset"]:
-        base = flags.merge(base, flags.read_preset(typed["preset"]))
-    options = Options.from_dict(flags.merge(base, given.options))
+        base = presets.merge(base, presets.read(typed["preset"]))
+    options = Options.from_dict(presets.merge(base, given.options))
     output = Path(typed["output"] or f"{name}.png")
     files = {
         "output": str(output),

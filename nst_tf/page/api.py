@@ -1,0 +1,127 @@
+"""The same runs for a program: `/draft`, `/paint` and `/stop`.
+
+    client = gradio_client.Client("http://127.0.0.1:7860")
+    client.predict(
+        content=gradio_client.handle_file("photo.jpg"),
+        style=gradio_client.handle_file("painting.jpg"),
+        steps=50,
+        api_name="/paint",
+    )
+
+gives the path of the picture's file. Every option of the page goes by name.
+"""
+
+import inspect
+import sys
+import traceback
+from typing import Any
+
+import gradio as gr
+
+from nst_tf.files import images
+from nst_tf.page import events, folder, form, painting
+from nst_tf.page.visits import Visits
+
+Picture = gr.FileData | None
+
+
+def offer(visits: Visits, limits: painting.Limits) -> None:
+    """Adds the endpoints, inside of a `gr.Blocks`."""
+    for name, draft in (("draft", True), ("paint", False)):
+        gr.api(
+            _endpoint(visits, limits, draft),
+            api_name=name,
+            api_description=_about(draft),
+            concurrency_id=events.DEVICE,
+            concurrency_limit=1,
+        )
+
+    def stop(request: gr.Request) -> int:
+        return visits.stop(request.session_hash)
+
+    gr.api(
+        stop,
+        api_name="stop",
+        api_description="Stops this client's runs; how many that were.",
+        queue=False,
+    )
+
+
+def _about(draft: bool) -> str:
+    what = "vgg19_slim, in seconds" if draft else "as the options say"
+    return f"Paints {what}; returns the picture's file, its recipe inside."
+
+
+def _parameters() -> dict[str, Any]:
+    """Names and types of what an endpoint takes; all default to None."""
+    found: dict[str, Any] = {"content": Picture, "style": Picture}
+    for number in range(2, form.STYLES + 1):
+        found[f"style_{number}"] = Picture
+    found |= {"preset": str | None, "format": str | None}
+    for field in form.fields():
+        kind: Any = str
+        if isinstance(field.default, bool):
+            kind = bool
+        elif form.is_number(field):
+            kind = float
+        found[field.name] = kind | None
+    return found
+
+
+def _endpoint(visits: Visits, limits: painting.Limits, draft: bool):
+    kinds = _parameters()
+
+    def paint(*values: Any) -> dict[str, Any]:
+        *given, request = values
+        named = dict(zip(kinds, given, strict=True))
+        if visits.gone(request.session_hash):
+            raise gr.Error("The client has left.", print_exception=False)
+        try:
+            with visits.run(request.session_hash) as stopped:
+                return _painted(named, draft, limits, stopped)
+        except (ValueError, OSError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            words = f"This should not happen: {type(error).__name__}. {error}"
+            raise gr.Error(words, print_exception=False) from None
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [
+        inspect.Parameter(name, kind, default=None, annotation=annotation)
+        for name, annotation in kinds.items()
+    ]
+    parameters.append(
+        inspect.Parameter(
+            "request", kind, default=None, annotation=gr.Request | None
+        )
+    )
+    returned: Any = gr.FileData
+    paint.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        parameters, return_annotation=returned
+    )
+    paint.__annotations__ = {
+        **kinds,
+        "request": gr.Request | None,
+        "return": returned,
+    }
+    return paint
+
+
+def _painted(named, draft, limits, stopped):
+    styles = ["style", *(f"style_{n}" for n in range(2, form.STYLES + 1))]
+    content = folder.sent(named.pop("content"), "content")
+    sources = [folder.sent(named.pop(name), name) for name in styles]
+    preset, suffix = named.pop("preset"), named.pop("format")
+    suffix = images.check_suffix(f"painted.{suffix or 'png'}", "format")
+    values = {name: v for name, v in named.items() if v is not None}
+    options = events.options_from(values, preset, draft)
+    known = [style for style in sources if style is not None]
+    ready = painting.prepare(content, known, options, limits)
+    now: Any = None
+    progress = gr.Progress()
+    for now in painting.follow(ready, stopped):
+        progress(now.done, desc=now.words)
+    done = painting.finish(now.result, ready, suffixes=(suffix,))
+    folder.sweep()
+    return gr.FileData(path=done.files[suffix]).model_dump()

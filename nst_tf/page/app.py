@@ -1,0 +1,54 @@
+"""The page as one Gradio application."""
+
+from typing import Any
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from nst_tf.page import api, events, folder, layout
+from nst_tf.page.guard import Guard
+from nst_tf.page.painting import Limits
+from nst_tf.page.visits import Visits
+
+SESSIONS = 64  # visitors whose pictures are remembered, some 0.3 MB each
+
+
+def build(limits: Limits, queue: int) -> tuple[gr.Blocks, Visits]:
+    """The application, and who is painting on it."""
+    visits, samples = Visits(), folder.samples()
+    with gr.Blocks(title=layout.TITLE, analytics_enabled=False) as blocks:
+        api.offer(visits, limits)  # first: it has the say on the names
+        events.wire(layout.build(samples), visits, limits, samples)
+        blocks.unload(_leave(visits))
+    blocks.queue(max_size=queue, default_concurrency_limit=4, api_open=False)
+    return blocks, visits
+
+
+def settings() -> dict[str, Any]:
+    """How it is launched, whatever its address."""
+    return {
+        "theme": layout.theme(),
+        "css": layout.STYLE.read_text(encoding="utf-8"),
+        "app_kwargs": {
+            "middleware": [Middleware(Guard)],
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+        },
+        "footer_links": [],
+        "run_history": False,
+        "enable_monitoring": False,
+        "ssr_mode": False,
+        "mcp_server": False,
+        "pwa": False,
+        "quiet": True,
+        "show_error": True,
+        "state_session_capacity": SESSIONS,
+    }
+
+
+def _leave(visits: Visits):
+    def leave(request: gr.Request) -> None:
+        visits.leave(request.session_hash)
+
+    return leave

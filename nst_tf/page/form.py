@@ -1,0 +1,205 @@
+"""The form: the fields of `Options`, each as what it is filled in with.
+
+A new option appears by itself, in its group, with its help, bounds, choices
+and default. What could read a file of the server does not.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from nst_tf.options import OPTIMIZERS, Options
+
+STYLES = 4  # paintings, at most
+# What comes first: its name, and where its slider begins, ends, how it steps.
+FIRST: dict[str, tuple[str, tuple[float, float, float] | None]] = {
+    "style_weight": ("Strength", (0, 200, 1)),
+    "style_scale": ("Stroke size", (0.1, 4, 0.05)),
+    "color": ("Colours", None),
+    "max_size": ("Size", None),
+    "steps": ("Steps", None),
+}
+# Options that may be a file's PATH, and the words that are none.
+WORDS = {"init": ("content", "noise", "style")}
+LARGE = 1000  # a bound above it is none that one meets
+SHARES = "style_blend"  # given by the paintings' sliders
+
+
+def fields() -> list[dataclasses.Field]:
+    """The options that a visitor may choose, in their order."""
+    return [
+        field
+        for field in dataclasses.fields(Options)
+        if field.name in WORDS or "PATH" not in field.metadata["help"]
+    ]
+
+
+def names() -> list[str]:
+    """The options that the form asks for, in the form's order."""
+    every = [field.name for field in fields() if field.name != SHARES]
+    first = [name for name in FIRST if name in every]
+    return first + [name for name in every if name not in first]
+
+
+def groups() -> dict[str, list[str]]:
+    """The options under "More", by group."""
+    found: dict[str, list[str]] = {}
+    for field in fields():
+        if field.name not in FIRST and field.name != SHARES:
+            found.setdefault(field.metadata["group"], []).append(field.name)
+    return found
+
+
+def component(name: str) -> gr.components.Component:
+    """What the option is filled in with, its default in it."""
+    field = {field.name: field for field in fields()}[name]
+    label, reach = FIRST.get(name, (name.replace("_", " ").capitalize(), None))
+    value = shown(Options())[name]
+    about: dict[str, Any] = {
+        "label": label,
+        "info": _info(field),
+        "elem_id": f"option-{name}",
+    }
+    choices = WORDS.get(name, field.metadata["choices"])
+    if choices:
+        empty = [("as usual", "")] if field.default is None else []
+        listed = empty + [(choice, choice) for choice in choices]
+        return gr.Dropdown(listed, value=value, filterable=False, **about)
+    if isinstance(field.default, bool):
+        return gr.Checkbox(value=value, **about)
+    if reach:
+        low, high, step = reach
+        return gr.Slider(low, high, value=value, step=step, **about)
+    if is_needed(field):
+        about["minimum"], about["maximum"] = bounds(field)
+        about["step"] = 1 if "int" in str(field.type) else 0.01
+        return gr.Number(value=value, **about)
+    if field.default is None:
+        about["placeholder"] = "as usual"
+    return gr.Textbox(value=value, max_lines=3, **about)
+
+
+def shown(options: Options) -> dict[str, Any]:
+    """The options as the form has them: numbers, choices, text."""
+    return {
+        field.name: _shown(field, getattr(options, field.name))
+        for field in fields()
+        if field.name != SHARES
+    }
+
+
+def updates(options: Options) -> list[dict[str, Any]]:
+    """What brings options into the form, in the order of `names`."""
+    found = []
+    for name, value in sorted(
+        shown(options).items(), key=lambda item: names().index(item[0])
+    ):
+        change = {"value": value}
+        reach = FIRST.get(name, ("", None))[1]
+        if reach:
+            change["minimum"] = min(reach[0], value)
+            change["maximum"] = max(reach[1], value)
+        found.append(gr.update(**change))
+    return found
+
+
+def read(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What was filled in, as keyword arguments of `Options`.
+
+    Raises:
+      ValueError: an option that is not the visitor's to choose.
+    """
+    known = {field.name: field for field in fields()}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(f"`{name}` is not an option of the page.")
+        if value in ("", None) and known[name].default is None:
+            value = None
+        words = WORDS.get(name)
+        if words and value not in words:
+            raise ValueError(
+                f"`{name}`: expected {', '.join(words)}; received "
+                f'"{value}". The page reads no file of the server.'
+            )
+        found[name] = value
+    return found
+
+
+def blend(shares: Sequence[float | None]) -> list[float] | tuple:
+    """The shares of the paintings given, () where all are the same."""
+    known = [1.0 if share is None else share for share in shares]
+    same = all(share == known[0] for share in known)
+    return () if same and (any(known) or not known) else known
+
+
+def taken(options: Mapping[str, Any]) -> tuple[Options, list[str]]:
+    """A recipe's options as far as the page has them, and what it left out.
+
+    Raises:
+      ValueError: they are no options.
+    """
+    if not isinstance(options, Mapping):
+        raise ValueError("the recipe's options are no table.")
+    known = {field.name for field in fields()}
+    kept = {name: value for name, value in options.items() if name in known}
+    left = []
+    for name, default in Options().to_dict().items():
+        given = options.get(name, default)
+        foreign = name in WORDS and given not in WORDS[name]
+        if (name not in known or foreign) and given != default:
+            kept.pop(name, None)
+            left.append(name)
+    left += sorted(set(options) - set(Options().to_dict()))
+    return Options.from_dict(kept), left
+
+
+def _info(field: dataclasses.Field) -> str:
+    """The help, the bounds, and the default where the field shows none."""
+    text = field.metadata["help"].replace(", or a file's PATH", "")
+    text = text.replace("--", "")
+    low, high = bounds(field)
+    if low is not None and high is not None and high <= LARGE:
+        text += f"; {low:g} to {high:g}"
+    own = {
+        name: arguments[field.name]
+        for name, arguments in OPTIMIZERS.items()
+        if field.name in arguments
+    }
+    if own:
+        text += "; usually " + ", ".join(f"{n} {v:g}" for n, v in own.items())
+    return text
+
+
+def bounds(field: dataclasses.Field) -> tuple[float | None, float | None]:
+    """The least and the most of an option; None where there is no bound."""
+    low, high = (field.metadata[bound] for bound in ("low", "high"))
+    return low, None if high == math.inf else high
+
+
+def is_number(field: dataclasses.Field) -> bool:
+    """Whether an option is one number, or none."""
+    kinds = str(getattr(field.type, "__name__", field.type))
+    return kinds.removesuffix(" | None") in ("int", "float")
+
+
+def is_needed(field: dataclasses.Field) -> bool:
+    """Whether an option is one number, never none."""
+    return is_number(field) and field.default is not None
+
+
+def _shown(field: dataclasses.Field, value: Any) -> Any:
+    if value is None:
+        return ""
+    if field.name.endswith("_layers"):
+        return ", ".join(f"{layer}:{weight!r}" for layer, weight in value)
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool) or (
+        is_number(field) and field.default is not None
+    ):
+        return value
+    return str(value)

@@ -1,0 +1,33 @@
+"""A page on the tiny network, for the tests: prints its address and waits.
+
+python tests/page_server.py [NAME=NUMBER ...]
+"""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+
+from nst_tf.files import weights  # noqa: E402
+from nst_tf.page import launch  # noqa: E402
+from tests.conftest import tiny_network  # noqa: E402
+
+TINY = weights.Weights("tiny", "0" * 64, tiny_network(), "")
+
+
+def main() -> None:
+    settings = dict(argument.split("=") for argument in sys.argv[1:])
+    warning = settings.pop("warning", "")
+    tiny = TINY._replace(warning=warning)
+    weights.load = lambda *_: tiny
+    numbers = {name: int(value) for name, value in settings.items()}
+    page = launch(**numbers)
+    print(page.url, flush=True)
+    while sys.stdin.readline():  # until the tests close it
+        time.sleep(0.1)
+    page.close()
+
+
+if __name__ == "__main__":
+    main()
