@@ -4,7 +4,6 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-
 GONE = 1000  # visitors whose leaving is remembered: a queue holds fewer
 
 
