@@ -56,7 +56,11 @@ def folder(page_modules):
 def test_every_option_is_on_the_page_but_those_that_read_files(form):
     every = {field.name for field in dataclasses.fields(Options)}
     grouped = [name for names in form.groups().values() for name in names]
-    assert every - set(form.names()) == {"color_image", "style_blend", "weights"}
+    assert every - set(form.names()) == {
+        "color_image",
+        "style_blend",
+        "weights",
+    }
     assert set(grouped) <= set(form.names())
     assert set(form.names()) - set(grouped) <= set(form.FIRST)
 
