@@ -18,7 +18,7 @@ from nst_tf.files import weights as weights_
 from nst_tf.machine.plan import Plan, resolve, scaled
 from nst_tf.options import SMALLEST, Options
 
-SMALL = 0.5  # a style shorter than this, of the result, gets a warning
+SMALL = 0.4  # a style shorter than this, of the result, gets a warning
 
 
 @dataclasses.dataclass(frozen=True)
