@@ -5,44 +5,44 @@ when it is first imported.
 """
 
 import contextlib
+import importlib
 import os
 import sys
 import warnings
 from collections.abc import Iterator
-from types import ModuleType
-from typing import TYPE_CHECKING
 
 VARIABLE = "KERAS_BACKEND"
 
 
-def _load() -> ModuleType:
-    """Keras, on TensorFlow; ValueError where it is too late for that."""
+def _load() -> None:
+    """Loads Keras on TensorFlow; ValueError where it is too late for that."""
     told = os.environ.get(VARIABLE)
     # TensorFlow, when imported, imports Keras.
     fresh = not {"keras", "tensorflow"} & sys.modules.keys()
     if fresh:
         os.environ[VARIABLE] = "tensorflow"
     try:
-        import keras
+        config = importlib.import_module("keras").config
     except (AssertionError, ValueError) as error:
         raise ValueError(
             f"Keras cannot use its keras.json ({error}). Mend that file, or "
             "remove it: Keras writes it anew."
         ) from None
     except ImportError as error:
+        if fresh:
+            raise
         raise _too_late(str(error)) from None
     finally:
         os.environ.pop(VARIABLE, None)
         os.environ |= {} if told is None else {VARIABLE: told}
-    if keras.config.backend() != "tensorflow":
-        raise _too_late(f"it runs on {keras.config.backend()}")
+    if config.backend() != "tensorflow":
+        raise _too_late(f"it runs on {config.backend()}")
     if fresh and told not in (None, "", "tensorflow"):
         warnings.warn(
             f"{VARIABLE} is {told}, but nst_tf paints with TensorFlow: Keras "
             "runs on TensorFlow in this process now.",
             stacklevel=2,
         )
-    return keras
 
 
 def _too_late(reason: str) -> ValueError:
@@ -53,10 +53,9 @@ def _too_late(reason: str) -> ValueError:
     )
 
 
-if TYPE_CHECKING:
-    import keras
-else:
-    keras = _load()
+_load()
+
+import keras  # noqa: E402
 
 
 def check() -> None:
