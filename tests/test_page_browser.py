@@ -96,9 +96,9 @@ def ask_for(tab, **options):
         box.press("Tab")
 
 
-def begin(tab, steps=5000, button="#paint"):
+def begin(tab, steps=5000, button="#paint", size=48):
     choose_samples(tab)
-    ask_for(tab, max_size=48, steps=steps)
+    ask_for(tab, max_size=size, steps=steps)
     tab.click(button)
 
 
@@ -114,27 +114,27 @@ def previews(tab, count):
 
 def test_paint_watch_stop_download_and_drop_it_back(browser, server, tmp_path):
     with visit(browser, server) as tab:
-        begin(tab)
+        begin(tab, size=144)
         assert len(previews(tab, 3)) == 3
         expect(tab.locator("#stage")).to_contain_text("left")
         expect(tab.locator(".curve polyline")).to_be_attached()
         expect(tab.locator(".banner")).to_have_text(WARNING)
         tab.click("#stop")
-        expect(tab.locator("#stage")).to_contain_text("Stopped: 48 x 32")
+        expect(tab.locator("#stage")).to_contain_text("Stopped: 144 x 96")
         for kind in ("png", "jpg", "webp"):
             with tab.expect_download() as download:
                 tab.click(f"#download-{kind}")
             path = tmp_path / f"painted.{kind}"
             download.value.save_as(path)
             recipe = record.read_recipe(path)
-            assert recipe["options"]["max_size"] == 48
+            assert recipe["options"]["max_size"] == 144
             assert 0 < recipe["step"] < 5000
         expect(tab.locator("#gallery button")).to_have_count(1)
     with visit(browser, server) as tab:
         tab.locator("#what button").first.click()
         tab.set_input_files("#dropped input", tmp_path / "painted.png")
         size = tab.locator("#option-max_size input").first
-        expect(size).to_have_value("48")
+        expect(size).to_have_value("144")
         expect(tab.locator("#told")).to_contain_text("The form is filled in.")
         # The samples are known by their contents.
         expect(tab.locator("#content img").first).to_be_visible()
@@ -157,7 +157,7 @@ def test_a_draft_ends_by_itself_and_nothing_is_asked_of_others(browser, server):
 
 def test_two_visitors_and_a_closed_tab(browser, server):
     with visit(browser, server) as first:
-        begin(first)
+        begin(first, size=144)
         previews(first, 2)
         with visit(browser, server) as second:
             begin(second, steps=20)

@@ -96,7 +96,7 @@ def test_every_folder_of_the_package_is_packaged():
     folders = {path.parent for path in (ROOT / "nst_tf").rglob("*.py")}
     names = {".".join(f.relative_to(ROOT).parts) for f in folders}
     packages = set(SETUP["options"]["packages"].split())
-    assert packages == names | {"nst_tf.configs"}
+    assert packages == names | {"nst_tf.configs", "nst_tf.examples"}
 
 
 def test_the_source_distribution_holds_all_that_is_tracked(tmp_path):

@@ -336,7 +336,8 @@ def parse(command: str, arguments: list[str]) -> Given:
             "--content=photo.jpg."
         )
     typed = {n: values[n].value for n in values if values[n].present}
-    known = [field.name for field in _fields_of(command)]
+    fields = *_fields_of(command), *dataclasses.fields(Options)
+    known = {field.name for field in fields}
     options = {n: v for n, v in typed.items() if n in known}
     others = {
         flag.name: typed.get(flag.name, flag.default)

@@ -8,7 +8,6 @@ in turn: what every picture takes, and what the process holds after it.
 """
 
 import argparse
-import os
 import time
 import warnings
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
-from nst_tf.terminal import cli
+from nst_tf.machine import environment
 
 
 def main() -> None:
@@ -31,7 +30,7 @@ def main() -> None:
         "--poolings", default="avg", help="as avg,max: two engines in turn"
     )
     given = parser.parse_args()
-    os.environ.update({**cli.ENVIRONMENT, **os.environ})  # before TensorFlow
+    environment.prepare()  # before TensorFlow
     import nst_tf
 
     content, style = (
