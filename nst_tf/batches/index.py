@@ -87,11 +87,12 @@ def _figure(finished: Finished) -> str:
     job = finished.job
     styles = ", ".join(Path(style).stem for style in job.styles)
     about = f"{Path(job.content).stem} in the manner of {styles}"
+    name = html.escape(job.name).replace("_", "_<wbr>")
     recipe = html.escape(record.to_json(finished.recipe or {}))
     return f"""<figure>
 <a href="{_url(job.name)}"><img loading="lazy" src="{_url(job.thumbnail)}"
  alt="{html.escape(about)}"></a>
-<figcaption>{html.escape(job.name)}
+<figcaption>{name}
 <details><summary>Recipe</summary><pre tabindex="0">{recipe}</pre></details>
 </figcaption>
 </figure>

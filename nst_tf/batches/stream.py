@@ -120,8 +120,12 @@ class _Window:
 
     def next(self) -> Iterator[tuple[Job, work.Outcome | None]]:
         """What has come to its end; None of a job whose worker died."""
-        for future in self._completed.next_batch():
-            outcome = self._outcome(future)
+        futures = self._completed.next_batch()
+        try:
+            outcomes = iter(self._crew.client.gather(futures))
+        except (Exception, asyncio.CancelledError):  # ask each for itself
+            outcomes = map(self._outcome, futures)
+        for future, outcome in zip(futures, outcomes, strict=True):
             if outcome is not None and outcome.full:
                 raise Stopped(f"{outcome.reason}.")
             yield self.running.pop(future.key), outcome
