@@ -77,11 +77,13 @@ class _Past(NamedTuple):
 
     Fields:
       grey: what flow is estimated of.
-      held: what later frames start from and are held to.
+      picture: as it was painted.
+      held: what later frames are held to.
     """
 
     grey: np.ndarray
-    held: np.ndarray  # float32 [h, w, 3]
+    picture: np.ndarray  # float32 [h, w, 3]
+    held: np.ndarray
 
 
 Past = Sequence[_Past]
@@ -168,7 +170,7 @@ def frames(
                 return
         # Of what a file holds: a run that goes on from files is the same.
         image = _unit(painted.image)
-        past.append(_Past(grey, held(image, past, moved)))
+        past.append(_Past(grey, image, held(image, past, moved)))
 
 
 def _painted(number: int, time: Fraction, cut: bool, result) -> Painted:
@@ -267,13 +269,12 @@ def anchor(
 def held(
     image: np.ndarray, past: Past, moved: dict[int, flow.Motion]
 ) -> np.ndarray:
-    """What later frames come of: this one, but for what has come to rest.
+    """What later frames are held to: as it came to rest, or as it is now.
 
-    A departure from the paper, where each comes of the one before: what stands
-    still would go on towards a lower cost with every frame, and be another
-    picture after sixty. It stays what it was when it came to rest. What moves
-    by a pixel or more is taken from this frame, for a picture warped again
-    and again would blur.
+    A departure from the paper, which holds each frame to the one before: what
+    stands still would go on towards a lower cost with every frame, and be
+    another picture after sixty. What moves by a pixel or more is held to this
+    frame, for a picture warped again and again would blur.
     """
     if not moved:
         return image
@@ -291,6 +292,6 @@ def start(
     """The earlier frames where they show what is here, else the photograph."""
     image = content
     for far, one in sorted(moved.items(), reverse=True):
-        earlier = flow.warp(past[-far].held, one.flow)
+        earlier = flow.warp(past[-far].picture, one.flow)
         image = np.where(one.visible[..., None], earlier, image)
     return np.clip(image, 0, 1)
