@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nst_tf import places as places_
 from nst_tf.engine import coloring
-from nst_tf.engine.objective import Anchor
+from nst_tf.engine.objective import Anchor, Places
 from nst_tf.files import images
 from nst_tf.files import weights as weights_
 from nst_tf.machine.plan import Plan, resolve, scaled
-from nst_tf.options import SMALLEST, Options
+from nst_tf.options import PICTURES, SMALLEST, Options
 
 SMALL = 0.4  # a style shorter than this, of the result, gets a warning
 
@@ -33,7 +34,9 @@ class Inputs:
     alpha: np.ndarray | None
     plan: Plan  # what this comes to on this machine
     sources: dict[str, Any]  # paths and digests, for the recipe
-    photograph: np.ndarray | None = None  # whose chroma the results get back
+    # As the results show it: its chroma, or what is not painted.
+    photograph: np.ndarray | None = None
+    places: Places | None = None  # masks: see `places.read`
     # What the result should stay near: [h, w, 3], and where, [h, w].
     anchor: Anchor | None = None
 
@@ -45,8 +48,10 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
     if style is None:
         sources = []
     _check_sources(content, sources, options)
+    places_.check(options, len(sources))
     weights_.check(options.weights, options.network)
     pictures = [_read(source, "style") for source in sources]
+    photograph = None
     if content is not None:
         photograph = _read(content, "content")
         size = images.fit(
@@ -63,19 +68,22 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
     name = "content" if content is not None else "style"
     _check_size(name, size, options.factors(size)[0])
     styles = [_style(picture.rgb, size, options) for picture in pictures]
+    places = places_.read(
+        options,
+        photograph,
+        size,
+        pictures,
+        [style.shape[:2] for style in styles],
+    )
     identities = {
         "content": (None if content is None else identity(content, "content")),
         "styles": [identity(source, "style") for source in sources],
-        "init": (
-            identity(options.init, "init") if is_file(options.init) else None
-        ),
-        "color_image": (
-            identity(options.color_image, "color_image")
-            if options.color_image
-            else None
-        ),
+        **_identities(options),
     }
-    seen, styles = _colored(rgb, styles, options)
+    seen, styles = _colored(rgb, styles, options, places)
+    shows = coloring.gives_chroma(options) or (
+        places is not None and places.painted is not None
+    )
     return Inputs(
         options=options,
         content=seen,
@@ -85,11 +93,24 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
         alpha=alpha,
         plan=plan,
         sources=identities,
-        photograph=rgb if coloring.gives_chroma(options) else None,
+        photograph=rgb if shows else None,
+        places=places,
     )
 
 
-def _colored(content, styles: list, options: Options):
+def _identities(options: Options) -> dict[str, Any]:
+    """Those of the pictures that options name; None where there is none."""
+    named = options.pictures()
+    found: dict[str, Any] = dict.fromkeys(PICTURES)
+    for name, value in named.items():
+        if isinstance(value, tuple):
+            found[name] = [path and identity(path, name) for path in value]
+        else:
+            found[name] = identity(value, name)
+    return found
+
+
+def _colored(content, styles: list, options: Options, places: Places | None):
     """The content and the styles in the colours that the options ask for."""
     if not options.color_share():
         return content, styles
@@ -97,7 +118,7 @@ def _colored(content, styles: list, options: Options):
     if options.color_image is not None:
         image = _read(options.color_image, "color_image").rgb
     with tf.device("CPU"):  # its memory is there, and matrices are 3 x 3
-        seen, styles = coloring.seen(content, styles, options, image)
+        seen, styles = coloring.seen(content, styles, options, image, places)
         return np.asarray(seen), [np.asarray(style) for style in styles]
 
 
@@ -222,13 +243,6 @@ def _cover(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows, columns = round(size[0] * scale), round(size[1] * scale)
     top, left = (height - rows) // 2, (width - columns) // 2
     return image[top : top + rows, left : left + columns]
-
-
-def is_file(source) -> bool:
-    """Whether a source (or an init) is a path."""
-    if isinstance(source, str) and source in ("content", "noise", "style"):
-        return False
-    return isinstance(source, str | os.PathLike)
 
 
 def identity(source, name: str) -> dict[str, str | None]:

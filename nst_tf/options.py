@@ -37,6 +37,15 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
 }
 STATISTICS = "gram", "wasserstein"  # see formulas/statistics.py
 Layers = tuple[tuple[str, float], ...]
+ALPHA, EVERYWHERE = "alpha", "all"  # masks that are no file
+# The options that name pictures, and the words that name none.
+PICTURES: dict[str, tuple[str, ...]] = {
+    "init": ("content", "noise", "style"),
+    "color_image": (),
+    "mask": (ALPHA,),
+    "content_mask": (EVERYWHERE,),
+    "style_mask": (EVERYWHERE,),
+}
 # Long side in pixels of the coarsest size that is chosen for any picture:
 # what VGG-19 sees at once is then a large part of it, and strokes are broad.
 COARSEST = 256
@@ -232,6 +241,25 @@ class Options:
     color_image: str | None = _option(
         None, "colours", "PATH of a picture to whose colours the style's go"
     )
+    # Places
+    mask: str | None = _option(
+        None,
+        "places",
+        "PATH of a mask as the content lies, or alpha, the content's own: "
+        "white is painted, black stays the photograph",
+    )
+    content_mask: tuple[str, ...] = _option(
+        (),
+        "places",
+        "PATH of a mask of where a style goes, or all; given once for each "
+        "style, in their order",
+    )
+    style_mask: tuple[str, ...] = _option(
+        (),
+        "places",
+        "PATH of a mask of what part of a style to learn from, or all; given "
+        "once for each style",
+    )
     # Start
     init: str = _option(
         "content",
@@ -411,6 +439,30 @@ class Options:
             return 0.0
         return 1.0 if self.color_strength is None else self.color_strength
 
+    def pictures(self) -> dict[str, str | tuple[str | None, ...]]:
+        """The paths of pictures that options name, by the option.
+
+        Of an option that takes several a tuple, None where a word stands.
+        """
+        found: dict[str, str | tuple[str | None, ...]] = {}
+        for name, words in PICTURES.items():
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                paths = [None if path in words else path for path in value]
+                if any(paths):
+                    found[name] = tuple(paths)
+            elif value is not None and value not in words:
+                found[name] = value
+        return found
+
+    def picture_paths(self) -> list[str]:
+        """All of them in a row."""
+        found: list[str] = []
+        for value in self.pictures().values():
+            paths = value if isinstance(value, tuple) else (value,)
+            found += [path for path in paths if path]
+        return found
+
     def optimizer_arguments(self) -> dict[str, float]:
         """The chosen optimiser's arguments, defaults filled in."""
         return {
@@ -500,6 +552,8 @@ def _validated(field: dataclasses.Field, value: Any) -> Any:
         return parse_layers(value)
     if field.name == "style_blend":
         return _blend(value)
+    if field.name in ("content_mask", "style_mask"):
+        return _paths(value)
     if field.name == "scales":
         return _scales(value)
     if field.name == "tile":
@@ -543,6 +597,15 @@ def _blend(value: str | Iterable[float]) -> tuple[float, ...]:
     if blend and not sum(blend):
         raise ValueError("expected a positive sum; received only zeros.")
     return blend
+
+
+def _paths(value: Any) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, Iterable):
+        paths = tuple(parts)
+        if all(isinstance(path, str) and path for path in paths):
+            return paths
+    raise ValueError(f'expected paths, one for each style; received "{value}".')
 
 
 def _scales(value: Any) -> str | int | tuple[int, ...]:

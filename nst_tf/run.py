@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from nst_tf import backend
 from nst_tf.engine import coloring, transfer, vgg
+from nst_tf.engine.objective import WHOLE, Places
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.files import record
 from nst_tf.files import weights as weights_
@@ -125,6 +126,7 @@ class Run(Iterator[Result]):
             inputs.plan.factors,
             restored,
             anchor=_anchor(inputs),
+            places=_places(inputs),
         ):
             image = shown(snapshot)
             result = _result(inputs, snapshot, image, recipe, started)
@@ -140,19 +142,44 @@ class Run(Iterator[Result]):
 
 
 def _shown(inputs: Inputs) -> Callable[[transfer.Snapshot], tf.Tensor]:
-    """From a snapshot to its picture in the colours that it is to have."""
+    """From a snapshot to its picture: in its colours, in its place."""
     if inputs.photograph is None:
         return lambda snapshot: snapshot.image
 
     @functools.lru_cache(maxsize=1)  # many snapshots are of one scale
     def photograph(scale):
-        return transfer.shrink(
-            _tensor(inputs.photograph), inputs.plan.factors[scale]
-        )
+        factor = inputs.plan.factors[scale]
+        return transfer.shrink(_tensor(inputs.photograph), factor)
 
-    return lambda snapshot: coloring.shown(
-        snapshot.image, photograph(snapshot.scale), inputs.options
-    )
+    @functools.lru_cache(maxsize=1)
+    def painted(scale):
+        mask = inputs.places and inputs.places.painted
+        factor = inputs.plan.factors[scale]
+        return mask if mask is None else transfer.thin(_mask(mask), factor)
+
+    def shown(snapshot):
+        scale, options = snapshot.scale, inputs.options
+        image = coloring.shown(snapshot.image, photograph(scale), options)
+        mask = painted(scale)
+        if mask is None:
+            return image
+        return mask * image + (1 - mask) * photograph(scale)
+
+    return shown
+
+
+def _mask(mask: np.ndarray | None) -> tf.Tensor | None:
+    """`[n, h, w, 1]` of `[h, w]` or `[n, h, w]`."""
+    if mask is None:
+        return None
+    return tf.constant(mask.reshape(-1, *mask.shape[-2:], 1))
+
+
+def _places(inputs: Inputs) -> Places:
+    if inputs.places is None:
+        return WHOLE
+    painted, regions, styles = inputs.places
+    return Places(_mask(painted), _mask(regions), [_mask(m) for m in styles])
 
 
 def _numbers(options: Options) -> transfer.Numbers:
@@ -269,6 +296,9 @@ def engine(
         color="style",
         color_strength=None,
         color_image=None,
+        mask=None,
+        content_mask=(),
+        style_mask=(),
         init="content",
         noise=None,
         noise_ratio=None,

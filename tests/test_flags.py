@@ -77,6 +77,9 @@ def test_every_option_has_a_flag(name):
     if isinstance(value, bool):
         assert typed(f"--{name}").options == {name: True}
         assert typed(f"--no{name}").options == {name: False}
+    elif name in flags.MANY:
+        twice = [f"--{name}={word}" for word in ("one", "two")]
+        assert typed(*twice).options == {name: ["one", "two"]}
     else:
         assert typed(f"--{name}=word").options == {name: "word"}
 

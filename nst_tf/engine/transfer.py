@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from nst_tf.engine import vgg
-from nst_tf.engine.objective import Anchor, Costs, Numbers, Objective
+from nst_tf.engine.objective import (
+    WHOLE,
+    Anchor,
+    Costs,
+    Numbers,
+    Objective,
+    Places,
+)
 from nst_tf.engine.tracing import whole_or_tiled
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.optimizers import Optimizer
@@ -145,12 +152,16 @@ class Transfer(tf.Module):
         """The objective's costs and gradient, and what pixels cost besides.
 
         Outside [0, 1] they do, and away from the anchor. Neither asks the
-        network, so that tiles do not matter.
+        network, so that tiles do not matter. The gradient is that of the
+        pixels that are painted.
         """
         anchor, targets = targets.anchor, targets._replace(anchor=())
         costs, gradient = self.objective.evaluate(
             image, targets, numbers, tiled
         )
+        masks = targets.masks
+        if masks.given:
+            gradient *= masks.free
         if not self._range_weight and not anchor:
             return costs, gradient
         with tf.control_dependencies([gradient]):  # when memory is free again
@@ -159,13 +170,18 @@ class Transfer(tf.Module):
             tape.watch(image)
             extra = losses.out_of_range(image) * self._range_weight
             extra *= numbers.content_weight + numbers.style_weight
+            if masks.given:
+                extra /= masks.painted
             if anchor:
                 away = losses.temporal_cost(
                     image, anchor.picture, anchor.confidence
                 )
                 extra += anchor.weight * away
         costs = costs._replace(total=costs.total + extra)
-        return costs, gradient + tape.gradient(extra, image)
+        back = tape.gradient(extra, image)
+        if masks.given:
+            back *= masks.free
+        return costs, gradient + back
 
     def restore(self, arrays: Sequence[Any]) -> State:
         """The state whose flat list of tensors `arrays` is."""
@@ -188,6 +204,7 @@ class Transfer(tf.Module):
         resume: tuple[int, State] | None = None,
         advance: Callable[..., State] | None = None,
         anchor: Anchor | None = None,
+        places: Places = WHOLE,
     ) -> Iterator[Snapshot]:
         """Optimises from coarse to fine; yields at steps 0 and `milestones`.
 
@@ -206,6 +223,8 @@ class Transfer(tf.Module):
           resume: scale and state to continue from.
           advance: what takes the steps; `self.advance`, or the same in parts.
           anchor: what the result should stay near, of its size.
+          places: masks of the sizes of content and styles. What is not
+            painted stays the content.
         """
         first, state = resume or (0, None)
         advance = advance or self.advance
@@ -218,6 +237,7 @@ class Transfer(tf.Module):
                 self._widened(small),
                 [shrink(style, factor) for style in styles],
                 blend,
+                self._placed(places, factor),
             )
             if anchor is not None:
                 targets = targets._replace(anchor=self._held(anchor, factor))
@@ -225,6 +245,9 @@ class Transfer(tf.Module):
                 image = resize(image, tf.shape(small)[1:3])
             if state is None:
                 image = self._widened(image)
+                if targets.masks.given:
+                    painted = tf.cast(targets.masks.free, tf.bool)
+                    image = tf.where(painted, image, self._widened(small))
                 state = self.start(image, targets, numbers)
                 yield self._snapshot(scale, state)
             image = small = None  # their memory is free for the steps
@@ -239,6 +262,18 @@ class Transfer(tf.Module):
     def _widened(self, image: tf.Tensor) -> tf.Tensor:
         sides = [self._margin] * 2
         return tf.pad(image, [[0, 0], sides, sides, [0, 0]], "SYMMETRIC")
+
+    def _placed(self, places: Places, factor: float) -> Places:
+        """The masks at a scale, as wide as its picture."""
+        painted, regions = (
+            None if mask is None else self._widened(thin(mask, factor))
+            for mask in (places.painted, places.regions)
+        )
+        parts = [
+            None if mask is None else thin(mask, factor)
+            for mask in places.styles
+        ]
+        return Places(painted, regions, parts)
 
     def _held(self, anchor: Anchor, factor: float) -> Anchor:
         """The anchor at a scale; nothing is known of what the margin hides."""
@@ -303,6 +338,18 @@ def shrink(image: tf.Tensor, factor: float) -> tf.Tensor:
     """The image at 1 / factor of its size, at least 1 x 1."""
     if factor == 1:
         return image
-    size = tf.cast(tf.shape(image)[1:3], tf.float64) / factor
-    size = tf.cast(tf.floor(size + 0.5), tf.int32)
-    return resize(image, tf.maximum(size, 1))
+    return resize(image, _shrunk(tf.shape(image)[1:3], factor))
+
+
+def thin(mask: tf.Tensor, factor: float) -> tf.Tensor:
+    """A mask `[n, h, w, 1]` at 1 / factor of its size; black stays black."""
+    if factor == 1:
+        return mask
+    size = _shrunk(tf.shape(mask)[1:3], factor)
+    return tf.image.resize(mask, size, "bilinear", antialias=True)
+
+
+def _shrunk(size: tf.Tensor, factor: float) -> tf.Tensor:
+    """A size `[h, w]` at 1 / factor of it, at least 1 x 1."""
+    smaller = tf.floor(tf.cast(size, tf.float64) / factor + 0.5)
+    return tf.maximum(tf.cast(smaller, tf.int32), 1)

@@ -333,11 +333,18 @@ def _whole(name: str, value: Any, low: int, high: int) -> int:
 
 
 def _check_options(options: Options, styles: int, max_steps: int) -> None:
-    if options.init not in ("content", "noise", "style"):
+    if "init" in options.pictures():
         raise ValueError(
             "`init` should be content, noise or style in an export, as a "
             f'SavedModel reads no files; received "{options.init}".'
         )
+    for name in ("mask", "content_mask", "style_mask"):
+        if getattr(options, name):
+            raise ValueError(
+                f"`{name}` should be left out in an export, which takes no "
+                f'masks; received "{getattr(options, name)}". Paint the whole '
+                "picture, and put the result over the photograph."
+            )
     if options.color_image is not None:
         raise ValueError(
             "`color_image` should be left out in an export, as a SavedModel "
