@@ -381,7 +381,8 @@ class Options:
     jit: str = _option(
         "auto",
         "network",
-        "compile with XLA; auto: on a GPU, without tiles",
+        "compile with XLA, once for each size; auto: no, it takes longer than "
+        "usual runs gain",
         choices=("auto", "on", "off"),
     )
 
