@@ -67,7 +67,10 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
         rgb, alpha = np.full((*size, 3), 0.5, "float32"), None
     name = "content" if content is not None else "style"
     _check_size(name, size, options.factors(size)[0])
-    styles = [_style(picture.rgb, size, options) for picture in pictures]
+    styles = [
+        _style(picture.rgb, size, options, k)
+        for k, picture in enumerate(pictures)
+    ]
     places = places_.read(
         options,
         photograph,
@@ -155,12 +158,13 @@ def _check_sources(content, styles: list, options: Options) -> None:
             f"`{'color_image' if options.color_image else 'color'}` recolours "
             "the `style`, which is missing. Give a painting, or leave it out."
         )
-    blend = options.style_blend
-    if blend and len(blend) != len(styles):
-        raise ValueError(
-            f"`style_blend` should have a weight for each style: expected "
-            f"{len(styles)}, received {len(blend)}."
-        )
+    for option, what in (("style_blend", "weight"), ("style_scales", "scale")):
+        given = getattr(options, option)
+        if given and len(given) != len(styles):
+            raise ValueError(
+                f"`{option}` should have a {what} for each style: expected "
+                f"{len(styles)}, received {len(given)}."
+            )
 
 
 def _check_size(name: str, size: tuple[int, int], largest: float) -> None:
@@ -183,10 +187,10 @@ def _read(source, name: str) -> images.Picture:
     return picture
 
 
-def _style(rgb: np.ndarray, size, options: Options) -> np.ndarray:
-    fitted = style_size(rgb.shape[:2], size, options)
+def _style(rgb: np.ndarray, size, options: Options, which: int) -> np.ndarray:
+    fitted = style_size(rgb.shape[:2], size, options, which)
     _check_size("style", fitted, options.factors(size)[0])
-    largest = max(size) * min(1.0, options.style_scale)
+    largest = max(size) * min(1.0, options.style_scale_of(which))
     if max(fitted) < SMALL * largest:
         height, width = rgb.shape[:2]
         warnings.warn(
@@ -201,15 +205,20 @@ def _style(rgb: np.ndarray, size, options: Options) -> np.ndarray:
 
 
 def style_size(
-    style: tuple[int, int], size: tuple[int, int], options: Options
+    style: tuple[int, int],
+    size: tuple[int, int],
+    options: Options,
+    which: int = 0,
 ) -> tuple[int, int]:
     """Height and width at which a style is used beside a result of `size`.
+
+    `which` of the styles it is, from 0.
 
     At scale 1 it is as long as the result, or as it is where it is smaller
     and nobody asked to enlarge; `style_scale` counts from there.
     """
     usual = max(size) if options.enlarge else min(max(size), max(style))
-    wanted = round(usual * options.style_scale)
+    wanted = round(usual * options.style_scale_of(which))
     wanted = max(wanted, min(SMALLEST, usual))
     return images.fit(style, wanted, enlarge=True)
 

@@ -45,6 +45,7 @@ PICTURES: dict[str, tuple[str, ...]] = {
     "mask": (ALPHA,),
     "content_mask": (EVERYWHERE,),
     "style_mask": (EVERYWHERE,),
+    "detail_mask": (),
 }
 # Long side in pixels of the coarsest size that is chosen for any picture:
 # what VGG-19 sees at once is then a large part of it, and strokes are broad.
@@ -169,13 +170,21 @@ class Options:
     """
 
     # Costs
+    strength: float | None = _option(
+        None,
+        "costs",
+        "how much of the painting, above 0 and below 1, the same for every "
+        "pair; in place of the two weights, 0.5 is about what they do",
+        0.01,
+        0.99,
+        first=True,
+    )
     content_weight: float = _option(
         10.0,
         "costs",
         "alpha, the weight of the content cost",
         0,
         math.inf,
-        first=True,
     )
     style_weight: float = _option(
         40.0,
@@ -183,7 +192,6 @@ class Options:
         "beta, the weight of the style cost",
         0,
         math.inf,
-        first=True,
     )
     tv_weight: float = _option(
         3e5, "costs", "gamma, the weight of the total variation", 0, math.inf
@@ -209,6 +217,14 @@ class Options:
         "colours (--preset=paint has the weights for it)",
         choices=STATISTICS,
     )
+    detail_weight: float = _option(
+        0.0,
+        "costs",
+        "weight of the photograph's edges and small things, as faces: of the "
+        "Laplacian of means over 4 x 4 pixels",
+        0,
+        math.inf,
+    )
     # Styles
     style_blend: tuple[float, ...] = _option(
         (), "styles", "weights of several styles, as 2,1; equal by default"
@@ -221,6 +237,12 @@ class Options:
         0.01,
         16.0,
         first=True,
+    )
+    style_scales: tuple[float, ...] = _option(
+        (),
+        "styles",
+        "of several styles, as 1,0.5: by how much more, or less, than "
+        "--style_scale says",
     )
     # Colours
     color: str = _option(
@@ -259,6 +281,11 @@ class Options:
         "places",
         "PATH of a mask of what part of a style to learn from, or all; given "
         "once for each style",
+    )
+    detail_mask: str | None = _option(
+        None,
+        "places",
+        "PATH of a mask of where --detail_weight counts",
     )
     # Start
     init: str = _option(
@@ -397,6 +424,7 @@ class Options:
                         f'received init "{self.init}".'
                     )
         self._check_color()
+        self._check_weights()
         if not self.content_weight and not self.style_weight:
             raise ValueError(
                 "`content_weight` and `style_weight` are both 0: nothing to "
@@ -433,6 +461,26 @@ class Options:
                 "`color_image` says whose colours, and so does `color`; "
                 f'received both, color "{self.color}". Give one of them.'
             )
+
+    def _check_weights(self):
+        for name in ("content_weight", "style_weight"):
+            default = type(self).__dataclass_fields__[name].default
+            value = getattr(self, name)
+            if self.strength is not None and value != default:
+                raise ValueError(
+                    f"`strength` sets `content_weight` and `style_weight`; "
+                    f"received {name} {value:g} beside it. Give the one, or "
+                    "the others."
+                )
+        if self.detail_mask is not None and not self.detail_weight:
+            raise ValueError(
+                "`detail_mask` needs a `detail_weight`; received none. Give "
+                "--detail_weight=1, say."
+            )
+
+    def style_scale_of(self, style: int) -> float:
+        """The size of the strokes of one of the styles, from 0."""
+        return self.style_scale * (self.style_scales or {style: 1.0})[style]
 
     def color_share(self) -> float:
         """How far colours go from the style's to those asked for, 0 to 1."""
@@ -553,6 +601,8 @@ def _validated(field: dataclasses.Field, value: Any) -> Any:
         return parse_layers(value)
     if field.name == "style_blend":
         return _blend(value)
+    if field.name == "style_scales":
+        return _style_scales(value)
     if field.name in ("content_mask", "style_mask"):
         return _paths(value)
     if field.name == "scales":
@@ -588,11 +638,22 @@ def _validated(field: dataclasses.Field, value: Any) -> Any:
     return number
 
 
-def _blend(value: str | Iterable[float]) -> tuple[float, ...]:
+def _numbers(value: str | Iterable[float], what: str) -> tuple[float, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, Iterable):
         raise ValueError(f'expected numbers as in 2,1; received "{value}".')
-    blend = tuple(_number(part, "a blend weight") for part in parts)
+    return tuple(_number(part, what) for part in parts)
+
+
+def _style_scales(value: str | Iterable[float]) -> tuple[float, ...]:
+    scales = _numbers(value, "a scale")
+    for scale in scales:
+        _check_range("a scale", scale, 0.01, 16)
+    return scales
+
+
+def _blend(value: str | Iterable[float]) -> tuple[float, ...]:
+    blend = _numbers(value, "a blend weight")
     for weight in blend:
         _check_range("a blend weight", weight, 0, math.inf)
     if blend and not sum(blend):

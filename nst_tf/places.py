@@ -39,7 +39,7 @@ def read(
     """The masks that the options name; None where they hide nothing.
 
     Args:
-      options: `mask`, `content_mask`, `style_mask` and `style_blend` count.
+      options: the masks and `style_blend` count.
       content: as it was read.
       size: of the result.
       styles: as they were read.
@@ -47,7 +47,7 @@ def read(
 
     Returns:
       float32 arrays from 0 to 1: `painted` [h, w], `regions` [k, h, w],
-      `styles` [h_k, w_k], None each where all is white.
+      `styles` [h_k, w_k], `detail` [h, w], None each where all is white.
 
     Raises:
       ValueError: a mask that is no picture, black, or of another shape.
@@ -73,12 +73,16 @@ def read(
             options.style_mask, styles, sizes, strict=False
         )
     ]
-    if all(mask is None for mask in (painted, *regions, *parts)):
+    detail = None
+    if options.detail_mask is not None:
+        detail = _mask(options.detail_mask, "detail_mask", aspect, size)
+    if all(mask is None for mask in (painted, detail, *regions, *parts)):
         return None
     found = Places(
         painted,
         _shared(regions, options.style_blend, painted, size),
         parts if any(part is not None for part in parts) else (),
+        detail,
     )
     _remark(found, options, size)
     return found

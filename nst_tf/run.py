@@ -127,6 +127,7 @@ class Run(Iterator[Result]):
             restored,
             anchor=_anchor(inputs),
             places=_places(inputs),
+            strength=options.strength,
         ):
             image = shown(snapshot)
             result = _result(inputs, snapshot, image, recipe, started)
@@ -178,8 +179,9 @@ def _mask(mask: np.ndarray | None) -> tf.Tensor | None:
 def _places(inputs: Inputs) -> Places:
     if inputs.places is None:
         return WHOLE
-    painted, regions, styles = inputs.places
-    return Places(_mask(painted), _mask(regions), [_mask(m) for m in styles])
+    painted, regions, styles, detail = inputs.places
+    parts = [_mask(part) for part in styles]
+    return Places(_mask(painted), _mask(regions), parts, _mask(detail))
 
 
 def _numbers(options: Options) -> transfer.Numbers:
@@ -188,6 +190,7 @@ def _numbers(options: Options) -> transfer.Numbers:
         options.style_weight,
         options.tv_weight,
         options.optimizer_arguments().get("learning_rate", 0.0),
+        options.detail_weight,
     )
 
 
@@ -292,7 +295,11 @@ def engine(
         style_weight=float(options.style_weight > 0),
         tv_weight=0,
         style_blend=(),
+        strength=None,
+        detail_mask=None,
+        detail_weight=float(options.detail_weight > 0),
         style_scale=1,
+        style_scales=(),
         color="style",
         color_strength=None,
         color_image=None,

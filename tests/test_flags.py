@@ -305,7 +305,7 @@ def test_help_names_what_matters_first_and_counts_the_rest(command):
     first = described(short)
     assert first.items() <= every.items()
     if first != every:
-        assert "--preset" in first and "--style_weight" in first
+        assert "--preset" in first and "--strength" in first
         assert 5 <= len(first) <= 12
         assert short.endswith(f"--helpfull shows all {len(every)} flags.")
 

@@ -25,6 +25,7 @@ class Numbers(NamedTuple):
     style_weight: Any
     tv_weight: Any
     learning_rate: Any
+    detail_weight: Any = 0.0
 
 
 class Anchor(NamedTuple):
@@ -35,12 +36,20 @@ class Anchor(NamedTuple):
     weight: Any  # scalar
 
 
+class Detail(NamedTuple):
+    """The content's details, to which the image is held."""
+
+    laplacian: Any  # [1, h // 4, w // 4, 3], of `losses.detail`
+    weight: Any  # [1, h // 4, w // 4, 1], 1 on average
+
+
 class Places(NamedTuple):
     """Where to paint, and what to paint it of: masks, from 0 to 1 each."""
 
     painted: Any = None  # [1, h, w, 1]; None: all of the picture
     regions: Any = None  # [k, h, w, 1], of each style; None: all share all
     styles: Sequence[Any] = ()  # [1, h_k, w_k, 1] or None, of each style
+    detail: Any = None  # [1, h, w, 1]; None: details count everywhere
 
 
 WHOLE = Places()
@@ -53,6 +62,7 @@ class Targets(NamedTuple):
     style: dict[str, Any]  # what the statistic needs of the styles
     masks: Masks = Masks()
     anchor: Anchor | tuple[()] = ()  # empty: none
+    detail: Detail | tuple[()] = ()  # the same
 
 
 class Costs(NamedTuple):
@@ -192,6 +202,18 @@ class Objective(tf.Module):
         """A mask at the style's layers."""
         layers = () if mask is None else self._style_layers
         return {layer: sight_.weights(mask, layer) for layer in layers}
+
+    def content_energy(self, targets: Targets) -> tf.Tensor:
+        """The content cost of features that are zero everywhere, a scalar."""
+        energies = {
+            layer: losses.content_cost(
+                seen,
+                tf.zeros_like(seen),
+                sight_.flat(targets.masks.content.get(layer)),
+            )
+            for layer, seen in targets.content.items()
+        }
+        return _weighted(energies, self._content_layers)
 
     def costs(
         self, image: tf.Tensor, targets: Targets, numbers: Numbers

@@ -104,7 +104,7 @@ class Sight:
                 layer: losses.content_cost(
                     content[layer],
                     self._projected(layer, seen[layer]),
-                    _flat(masks.content.get(layer)),
+                    flat(masks.content.get(layer)),
                 )
                 for layer in content
                 if layer in seen
@@ -144,7 +144,7 @@ class Sight:
                 * losses.content_cost(
                     tiles.positions(content[layer], tile, layer),
                     self._projected(layer, own[layer]),
-                    _flat(content_mask.get(layer)),
+                    flat(content_mask.get(layer)),
                 )
                 for layer in content
                 if layer in seen
@@ -233,9 +233,7 @@ class Sight:
         """
         regions = [None]
         if weights is not None:
-            regions = [
-                _flat(one) for one in tf.split(weights, weights.shape[0])
-            ]
+            regions = [flat(one) for one in tf.split(weights, weights.shape[0])]
         moments = tf.concat([self._of_region(seen, r) for r in regions], 0)
         ones = moments.shape[-1] - seen.shape[-1]  # channels of ones
         if layer in self._projections:
@@ -264,7 +262,8 @@ def weights(mask: tf.Tensor, layer: str) -> tf.Tensor:
     return tf.math.divide_no_nan(own, tf.reduce_mean(own, [1, 2, 3], True))
 
 
-def _flat(weights: tf.Tensor | None) -> tf.Tensor | None:
+def flat(weights: tf.Tensor | None) -> tf.Tensor | None:
+    """`[n, h, w]` of `[n, h, w, 1]`."""
     return None if weights is None else weights[..., 0]
 
 

@@ -294,7 +294,7 @@ FLAGS = {
 }
 # Tables of options beside that of the pictures.
 TABLES: dict[str, tuple[Any, ...]] = {"video": (Settings,)}
-PLACES = "mask", "content_mask", "style_mask"
+PLACES = "mask", "content_mask", "style_mask", "detail_mask"
 # The commands that take options, and the options without a meaning.
 VOID = {
     "stylize": (),
