@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -609,6 +610,8 @@ def _validated(field: dataclasses.Field, value: Any) -> Any:
         return _scales(value)
     if field.name == "tile":
         return _tile(value)
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     choices = field.metadata["choices"]
     optional = field.default is None
     if optional and value is None:
@@ -664,7 +667,10 @@ def _blend(value: str | Iterable[float]) -> tuple[float, ...]:
 def _paths(value: Any) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if isinstance(parts, Iterable):
-        paths = tuple(parts)
+        paths = tuple(
+            os.fspath(part) if isinstance(part, os.PathLike) else part
+            for part in parts
+        )
         if all(isinstance(path, str) and path for path in paths):
             return paths
     raise ValueError(f'expected paths, one for each style; received "{value}".')

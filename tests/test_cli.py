@@ -130,6 +130,27 @@ def test_a_palette_is_remembered_and_yields(stylize, tmp_path, monkeypatch):
     assert cli.main(["--from=../a.png", "--output=d.png"]) == 2
 
 
+def test_masks_are_remembered_and_checked(files, stylize, tmp_path, capsys):
+    left = np.zeros((48, 64), "uint8")
+    left[:, :32] = 255
+    PIL.Image.fromarray(left).save("left.png")
+    second = [files[1], "--content_mask=left.png"]
+    masks = ["--content_mask=all", "--mask=left.png"]
+    few = ["--steps=2", "--scales=1"]
+    assert stylize(*second, *masks[:1], *few, "--output=two.png") == 0
+    assert stylize(*masks[1:], *few, "--output=a.png") == 0
+    assert cli.main(["--from=a.png", "--output=b.png"]) == 0
+    np.testing.assert_array_equal(pixels("a.png"), pixels("b.png"))
+    assert cli.main(["--from=two.png", "--output=c.png"]) == 0
+    np.testing.assert_array_equal(pixels("two.png"), pixels("c.png"))
+    assert stylize("--mask=left.png", "--output=left.png") == 2
+    assert "is one of the inputs" in capsys.readouterr().err
+    PIL.Image.fromarray(255 - left).save("left.png")
+    for name in ("a", "two"):
+        assert cli.main([f"--from={name}.png", "--output=d.png"]) == 2
+        assert "has changed since" in capsys.readouterr().err
+
+
 def test_a_finished_picture_is_recoloured(files, capsys):
     given = ["recolor", "--picture=style.png"]
     luminance = [*given, "--content=style.png", "--output=a.png"]

@@ -301,7 +301,7 @@ VOID = {
     "batch": (),
     "video": (),
     "export": ("max_size", *PLACES),
-    "plan": ("max_size", "enlarge"),
+    "plan": ("max_size", "enlarge", *PLACES),
     "sweep": (),
     "figure": (),
     "patches": tuple(
