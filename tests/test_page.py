@@ -249,7 +249,7 @@ def test_a_run_is_told_and_stopped(
 def drawn(mask):
     """What the brush sends of a mask [h, w], uint8: white on nothing."""
     white = np.full((*mask.shape, 3), 255, "uint8")
-    data = images.encode(np.dstack([white, mask]), ".png")
+    data = images.encode(white, ".png", alpha=mask / np.float32(255))
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
@@ -265,7 +265,9 @@ def test_what_was_drawn_is_painted(
 ):
     painting, brush = page_modules[2], page_modules[5]
     content, style = (images.encode(one, ".png") for one in pictures)
-    options = Options(max_size=64, steps=2, scales=1)
+    options = Options(
+        max_size=64, steps=2, scales=1, style_layers="conv1_1,conv2_1"
+    )
     mask = brush.mask(drawn(half()))
     inputs = painting.prepare(
         content, [style], options, painting.Limits(), mask

@@ -124,8 +124,8 @@ def read(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"`{name}` is not an option of the page.")
-        if value in ("", None) and known[name].default is None:
-            value = None
+        if value in ("", None) and known[name].default in (None, ()):
+            value = known[name].default
         words = WORDS.get(name)
         if words and value not in words:
             raise ValueError(
