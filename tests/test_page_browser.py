@@ -185,7 +185,7 @@ def test_a_mistake_is_a_message_and_the_page_lives_on(browser, server):
 def test_what_is_drawn_is_painted(browser, server, tmp_path):
     with visit(browser, server) as tab:
         tab.locator("#part button").first.click()
-        expect(tab.locator(".brush-missing")).to_contain_text("a photograph")
+        expect(tab.locator(".brush-words")).to_contain_text("Give a photograph")
         choose_samples(tab)
         canvas = tab.locator(".brush-canvas")
         canvas.scroll_into_view_if_needed()

@@ -3,8 +3,8 @@
 const MOST = 1024; // pixels, long side of what is drawn
 const STEP = 0.02; // of an arrow key, of the long side
 const find = (name) => element.querySelector(`.brush-${name}`);
-const [board, photograph, canvas, tip, width, missing] = [
-  "board", "photograph", "canvas", "tip", "width", "missing",
+const [board, photograph, canvas, tip, width, words] = [
+  "board", "photograph", "canvas", "tip", "width", "words",
 ].map(find);
 const pen = canvas.getContext("2d", { willReadFrequently: true });
 let erasing = false;
@@ -15,7 +15,7 @@ function begin() {
   const address = props.value || "";
   if (address.startsWith("data:")) return;
   board.hidden = true;
-  missing.textContent = "It needs a photograph.";
+  words.textContent = "Give a photograph, then draw over a part of it.";
   photograph.src = address;
 }
 
@@ -26,10 +26,11 @@ photograph.onload = () => {
   canvas.height = Math.round(down * scale);
   place = [canvas.width / 2, canvas.height / 2];
   board.hidden = false;
-  missing.textContent = "";
+  words.textContent =
+    "Draw over what is to be painted; the rest stays the photograph.";
 };
 photograph.onerror = () => {
-  if (props.value) missing.textContent = "The browser cannot show this file.";
+  if (props.value) words.textContent = "The browser cannot show this file.";
 };
 
 function keep() {

@@ -12,7 +12,7 @@ DRAWN = "data:image/png;base64"
 MOST = 8_000_000  # letters of a drawing: one of noise has no more
 TO_THE_BRUSH = '(photograph) => photograph?.url ?? ""'
 BOARD = """
-<p>Draw over what is to be painted; the rest stays the photograph.</p>
+<p class="brush-words"></p>
 <div class="brush-board" hidden>
   <img class="brush-photograph" alt="" draggable="false">
   <canvas class="brush-canvas" tabindex="0" role="application" width="1"
@@ -20,7 +20,6 @@ BOARD = """
     press space"></canvas>
   <span class="brush-tip" hidden></span>
 </div>
-<p class="brush-missing">It needs a photograph.</p>
 <div class="brush-tools">
   <button type="button" class="brush-draw" aria-pressed="true">Brush</button>
   <button type="button" class="brush-erase" aria-pressed="false">Eraser</button>

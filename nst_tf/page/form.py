@@ -177,7 +177,8 @@ def _info(field: dataclasses.Field) -> str:
     text = field.metadata["help"].replace(", or a file's PATH", "")
     text = text.replace("--", "")
     low, high = bounds(field)
-    if low is not None and high is not None and high <= LARGE:
+    slides = FIRST.get(field.name, ("", None))[1]  # and shows its ends
+    if not slides and None not in (low, high) and high <= LARGE:
         text += f"; {low:g} to {high:g}"
     own = {
         name: arguments[field.name]
