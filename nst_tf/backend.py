@@ -96,6 +96,13 @@ def defaults() -> Iterator[None]:
         _set(*before)
 
 
+@contextlib.contextmanager
+def no_remat() -> Iterator[None]:
+    """Layers made here are no part of a `keras.RematScope` around it."""
+    with keras.RematScope(mode=None):
+        yield
+
+
 def _set(data_format, floatx, policy) -> None:
     keras.config.set_image_data_format(data_format)
     keras.config.set_floatx(floatx)

@@ -92,6 +92,7 @@ TOLD = {  # several at once, for each takes an engine of its own
         distribution,
         lambda: keras.name_scope("outer"),
         keras.StatelessScope,
+        keras.RematScope,
     ),
     "wide": (
         lambda: floatx("float64"),
