@@ -155,17 +155,15 @@ class Transfer(tf.Module):
             return costs, gradient
         with tf.control_dependencies([gradient]):  # when memory is free again
             image = tf.identity(image)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(image)
-            extra = losses.out_of_range(image) * self._range_weight
-            extra *= numbers.content_weight + numbers.style_weight
-            if anchor:
-                away = losses.temporal_cost(
-                    image, anchor.picture, anchor.confidence
-                )
-                extra += anchor.weight * away
+        extra = losses.out_of_range(image) * self._range_weight
+        extra *= numbers.content_weight + numbers.style_weight
+        if anchor:
+            away = losses.temporal_cost(
+                image, anchor.picture, anchor.confidence
+            )
+            extra += anchor.weight * away
         costs = costs._replace(total=costs.total + extra)
-        return costs, gradient + tape.gradient(extra, image)
+        return costs, gradient + tf.gradients(extra, image)[0]
 
     def restore(self, arrays: Sequence[Any]) -> State:
         """The state whose flat list of tensors `arrays` is."""
