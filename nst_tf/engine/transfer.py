@@ -175,24 +175,20 @@ class Transfer(tf.Module):
             return costs, gradient
         with tf.control_dependencies([gradient]):  # when memory is free again
             image = tf.identity(image)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(image)
-            extra = losses.out_of_range(image) * self._range_weight
-            extra *= numbers.content_weight + numbers.style_weight
-            if masks.given:
-                extra /= masks.painted
-            if anchor:
-                away = losses.temporal_cost(
-                    image, anchor.picture, anchor.confidence
-                )
-                extra += anchor.weight * away
-            if detail:
-                lost = losses.detail_cost(
-                    detail.laplacian, image, detail.weight
-                )
-                extra += numbers.detail_weight * lost
+        extra = losses.out_of_range(image) * self._range_weight
+        extra *= numbers.content_weight + numbers.style_weight
+        if masks.given:
+            extra /= masks.painted
+        if anchor:
+            away = losses.temporal_cost(
+                image, anchor.picture, anchor.confidence
+            )
+            extra += anchor.weight * away
+        if detail:
+            lost = losses.detail_cost(detail.laplacian, image, detail.weight)
+            extra += numbers.detail_weight * lost
         costs = costs._replace(total=costs.total + extra)
-        back = tape.gradient(extra, image)
+        back = tf.gradients(extra, image)[0]
         if masks.given:
             back *= masks.free
         return costs, gradient + back

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.backend import keras
+from nst_tf.backend import keras, no_remat
 from nst_tf.options import LAYERS, layer_name
 
 WIDTHS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
@@ -122,6 +122,7 @@ def turned(kernel):
     return keras.ops.transpose(keras.ops.flip(kernel, (0, 1)), (0, 1, 3, 2))
 
 
+@no_remat()
 def features_model(
     kernels: Kernels,
     layers: Iterable[str],
