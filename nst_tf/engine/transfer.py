@@ -17,7 +17,8 @@ from nst_tf.engine.tracing import whole_or_tiled
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.optimizers import Optimizer
 from nst_tf.formulas.statistics import STATISTICS
-from nst_tf.options import LAYERS, Options
+from nst_tf.networks import LAYERS, NETWORKS
+from nst_tf.options import Options
 
 
 class State(NamedTuple):
@@ -280,6 +281,7 @@ def build(
         projections=projections,
         statistic=STATISTICS[options.style_statistic],
         sizes=dict(zip(LAYERS, vgg.FEATURE_SIZES, strict=True)),
+        order=NETWORKS[options.network].layers,
     )
     by_rate = method if takes_rate else lambda rate: method()
     return Transfer(objective, by_rate, options.margin, range_weight)

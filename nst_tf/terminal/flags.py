@@ -231,6 +231,12 @@ PATCHES: tuple[Flag, ...] = (
         "7,100",
         9,
     ),
+    Flag(
+        "by",
+        "network",
+        "activation: the patches; gradient: what in them excites the unit",
+        "activation",
+    ),
     Flag("record", "files", "every patch and where it is, as .json"),
     Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
     Flag("quiet", "machine", "print errors and warnings only", False),

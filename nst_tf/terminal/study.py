@@ -68,13 +68,14 @@ def patches(given: flags.Given) -> int:
             "--images=photos."
         )
     sources = patches_.listed(typed["images"])
-    found_.outputs(typed["output"], typed["layers"], sources)
+    network = given.options.get("network", "vgg19")
+    found_.outputs(typed["output"], typed["layers"], sources, network)
     if typed["record"]:
         files = found_.files(sources)
         record.check_path(typed["record"], "record", (".json",), files)
     tf.get_logger().setLevel("ERROR")
     devices.select(typed["device"])
-    names = "layers", "units", "per_image", "max_size"
+    names = "layers", "units", "per_image", "max_size", "by"
     asked = {**given.options, **{name: typed[name] for name in names}}
     bar = Bar("pictures", typed["quiet"])
     with stop_signals() as stopped:
