@@ -31,7 +31,7 @@ class Job(NamedTuple):
     """One picture to paint."""
 
     number: int  # in the batch's own order, from 1
-    content: str  # absolute path
+    content: str | None  # absolute path; None where none is needed
     styles: tuple[str, ...]
     options: Options
     folder: str

@@ -223,7 +223,7 @@ def _own_device(gpus: int) -> str:
 def _inputs(job: Job) -> dict[str, Any]:
     """The digests of a job's inputs, as in a recipe."""
     digests: dict[str, Any] = {
-        "content": {"sha256": _digest(job.content)},
+        "content": job.content and {"sha256": _digest(job.content)},
         "styles": [{"sha256": _digest(style)} for style in job.styles],
     }
     for name, path in sources.named(job.options).items():

@@ -1,5 +1,7 @@
 """Looking at what the network sees, at the terminal."""
 
+import dataclasses
+import math
 import os
 import signal
 import sys
@@ -10,6 +12,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from nst_tf import presets
+from nst_tf.batches import cluster, stream
+from nst_tf.batches.jobs import Job
 from nst_tf.files import images, record
 from nst_tf.forecast import duration
 from nst_tf.inputs import is_file
@@ -119,6 +123,8 @@ def figure(given: flags.Given) -> int:
 
 
 def _paint(given: flags.Given, axes, base, name: str) -> int:
+    if given.flags["workers"]:
+        cluster.check(given.flags["workers"])
     grid, files = _grid(given, axes, base, name)
     tf.get_logger().setLevel("ERROR")
     devices.select(given.flags["device"])
@@ -126,6 +132,13 @@ def _paint(given: flags.Given, axes, base, name: str) -> int:
     waiting = [at for at, one in enumerate(painted) if one is None]
     bar = Bar("steps", given.flags["quiet"])
     bar.say(f"{len(painted)} pictures, {len(painted) - len(waiting)} done.")
+    if given.flags["workers"] and waiting:
+        code = _by_workers(given.flags, [grid.cells[at] for at in waiting])
+        if code:
+            return code
+        painted = [cell.painted() for cell in grid.cells]
+        # What failed there tells here why; what diverged leaves a picture.
+        waiting = [at for at, one in enumerate(painted) if one is None]
     steps = [sum(grid.cells[at].prepare().plan.schedule) for at in waiting]
     with stop_signals() as stopped:
         for place, at in enumerate(waiting):
@@ -143,6 +156,47 @@ def _paint(given: flags.Given, axes, base, name: str) -> int:
     whole = [one for one in painted if one]
     _write(grid, whole, files, bar)
     return int(any(one.diverged for one in whole))
+
+
+def _by_workers(typed, cells: list[sweep_.Cell]) -> int:
+    """Cells painted as a batch's jobs; the exit code of what stopped it."""
+    from nst_tf.terminal import batch
+
+    bar = Bar("pictures", typed["quiet"])
+    jobs = [
+        Job(
+            number,
+            cell.content,
+            tuple(cell.style or ()),
+            cell.options,
+            str(cell.path.parent.resolve()),
+            cell.path.name,
+        )
+        for number, cell in enumerate(cells, 1)
+    ]
+    sizes = [cell.prepare().plan.size for cell in cells]
+    largest = max(range(len(cells)), key=lambda at: math.prod(sizes[at]))
+    sample = sizes[largest], cells[largest].options
+    machine = typed["workers"], None, typed["device"]
+    try:
+        with (
+            batch.unlogged(),
+            batch.stop_signals(),
+            cluster.opened(len(jobs), sample, *machine) as crew,
+        ):
+            seat = crew.seat._replace(thumbnails=False)
+            crew = dataclasses.replace(crew, seat=seat)
+            for count, _ in enumerate(stream.finished(crew, jobs), 1):
+                bar.show(count, len(jobs))
+    except stream.Stopped as stopped:
+        bar.say(f"nst-tf: stopped: {stopped} What is finished stays.")
+        return 1
+    except batch.Signal as stopped:
+        return _stopped(
+            stopped.number,
+            "what is finished stays; the same command goes on there.",
+        )
+    return 0
 
 
 def _painting(cell: sweep_.Cell) -> Iterator[Result]:
