@@ -22,13 +22,11 @@ class Lens:
 
     Args:
       network: of `vgg.features_model`, in float32.
-      guided: whether only what excites is followed; the gradient otherwise.
     """
 
-    def __init__(self, network: keras.Model, guided: bool = True):
+    def __init__(self, network: keras.Model):
         kinds = vgg.Convolution, *vgg.POOLINGS.values()
         self._layers = [k for k in network.layers if isinstance(k, kinds)]
-        self._guided = guided
         self._backs: dict[str, Callable] = {}
 
     def gradient(
@@ -74,7 +72,7 @@ class Lens:
                         row, column, unit = tf.unstack(place)
                         activation = x[0, row, column, unit]
                         break
-                    if self._guided and isinstance(each, vgg.Convolution):
+                    if isinstance(each, vgg.Convolution):
                         x = _exciting(x)
             return tape.gradient(activation, part)
 
