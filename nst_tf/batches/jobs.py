@@ -31,7 +31,7 @@ class Job(NamedTuple):
     """One picture to paint."""
 
     number: int  # in the batch's own order, from 1
-    content: str | None  # absolute path; None where none is needed
+    content: str  # absolute path
     styles: tuple[str, ...]
     options: Options
     folder: str

@@ -94,7 +94,9 @@ def prepare(
 
 def _check_limits(sizes, with_content: bool, options, limits: Limits) -> None:
     size = images.fit(sizes[0], options.max_size, options.enlarge)
-    side = max(SMALLEST, round(max(size) * options.style_scale))
+    scales = range(max(1, len(options.style_scales)))
+    largest = max(map(options.style_scale_of, scales))
+    side = max(SMALLEST, round(max(size) * largest))
     others = sizes[1:] if with_content else sizes
     wanted = [images.fit(other, side, options.enlarge) for other in others]
     pixels = max(map(math.prod, [size, *wanted]))

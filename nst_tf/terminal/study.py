@@ -16,7 +16,6 @@ from nst_tf.batches import cluster, stream
 from nst_tf.batches.jobs import Job
 from nst_tf.files import images, record
 from nst_tf.forecast import duration
-from nst_tf.inputs import is_file
 from nst_tf.machine import devices, memory
 from nst_tf.options import Options, suggest
 from nst_tf.result import Result
@@ -125,6 +124,11 @@ def figure(given: flags.Given) -> int:
 def _paint(given: flags.Given, axes, base, name: str) -> int:
     if given.flags["workers"]:
         cluster.check(given.flags["workers"])
+        if not given.flags["content"]:
+            raise ValueError(
+                "`workers` paint photographs, but there is no `content`. Give "
+                "one, or leave --workers out."
+            )
     grid, files = _grid(given, axes, base, name)
     tf.get_logger().setLevel("ERROR")
     devices.select(given.flags["device"])
@@ -231,8 +235,8 @@ def _grid(given: flags.Given, axes, base, name: str):
         "pdf": typed["pdf"],
     }
     images.check_suffix(output)
-    pictures = [typed["content"], *(typed["style"] or []), options.init]
-    pictures = [one for one in pictures if one and is_file(one)]
+    pictures = [typed["content"], *(typed["style"] or [])]
+    pictures = [one for one in pictures if one] + options.picture_paths()
     for argument, suffixes in (
         ("output", ()),
         ("costs", (".csv", ".json")),
