@@ -13,11 +13,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-LAYERS = tuple(
-    f"block{block}_conv{conv}"
-    for block, convs in enumerate((2, 2, 4, 4, 4), start=1)
-    for conv in range(1, convs + 1)
-)
+from nst_tf.networks import NETWORKS
+
 # What each optimiser understands, with its defaults.
 OPTIMIZERS: dict[str, dict[str, float]] = {
     "lbfgs": {"history": 10, "range_weight": 1e7},
@@ -51,7 +48,7 @@ PICTURES: dict[str, tuple[str, ...]] = {
 # Long side in pixels of the coarsest size that is chosen for any picture:
 # what VGG-19 sees at once is then a large part of it, and strokes are broad.
 COARSEST = 256
-SMALLEST = 16  # pixels: four halvings leave block 5 one position
+SMALLEST = 16  # pixels, the side of what any network takes
 MOST_SCALES = 8
 
 
@@ -70,17 +67,22 @@ def steps_at(scale: int, steps: Any) -> Any:
     return -(-steps // 2 ** max(0, scale - 1))
 
 
-def layer_name(name: str) -> str:
+def layer_name(name: str, network: str = "vgg19") -> str:
     """`conv4_2` or `relu4_2` -> `block4_conv2`; ValueError if unknown."""
+    title, layers, content, style, *_ = NETWORKS[network]
     canonical = str(name).strip().lower()
     for prefix in ("conv", "relu"):
         if canonical.startswith(prefix) and "_" in canonical:
             block, _, conv = canonical[len(prefix) :].partition("_")
             canonical = f"block{block}_conv{conv}"
-    if canonical not in LAYERS:
+    if canonical not in layers:
         raise ValueError(
-            "a layer should be one of VGG-19's convolutions, block1_conv1 "
-            f'to block5_conv4; received "{name}".' + suggest(canonical, LAYERS)
+            f"a layer should be one of {title}'s, {layers[0]} to "
+            f'{layers[-1]}; received "{name}".'
+            + (
+                suggest(canonical, layers)
+                or f" Usual are {', '.join([*content, *style])}."
+            )
         )
     return canonical
 
@@ -108,7 +110,9 @@ def _check_range(what: str, number: float, low: float, high: float) -> None:
     raise ValueError(f"{what} should be {bounds}; received {number:.12g}.")
 
 
-def parse_layers(value: str | Mapping[str, float] | Iterable) -> Layers:
+def parse_layers(
+    value: str | Mapping[str, float] | Iterable, network: str = "vgg19"
+) -> Layers:
     """`"conv1_1:0.2,conv2_1"` or a mapping -> `((name, weight), ...)`.
 
     A layer without a weight gets an equal share, 1 / number of layers.
@@ -124,7 +128,7 @@ def parse_layers(value: str | Mapping[str, float] | Iterable) -> Layers:
         raise ValueError("give at least one layer; received none.")
     layers: list[tuple[str, float]] = []
     for name, weight in pairs:
-        layer = layer_name(name)
+        layer = layer_name(name, network)
         if layer in dict(layers):
             raise ValueError(f'give each layer once; "{layer}" came twice.')
         share = 1 / len(pairs) if weight is None else _number(weight, layer)
@@ -198,17 +202,16 @@ class Options:
         3e5, "costs", "gamma, the weight of the total variation", 0, math.inf
     )
     content_layers: Layers = _option(
-        parse_layers("block4_conv2"),
+        None,
         "costs",
-        "layers that hold the content, as NAME[:WEIGHT],...",
+        "layers that hold the content, as NAME[:WEIGHT],...; by default the "
+        "network's own",
     )
     style_layers: Layers = _option(
-        parse_layers(
-            "block1_conv1:0.02,block2_conv1:0.002,block3_conv1:0.001,"
-            "block4_conv1:0.0001,block5_conv1:0.002"
-        ),
+        None,
         "costs",
-        "layers whose Gram matrices hold the style, as NAME[:WEIGHT],...",
+        "layers whose Gram matrices hold the style, as NAME[:WEIGHT],...; by "
+        "default the network's own",
     )
     style_statistic: str = _option(
         "gram",
@@ -382,13 +385,13 @@ class Options:
     weights: str = _option(
         "auto",
         "network",
-        "VGG-19 weights: auto, imagenet, random, or a file's PATH",
+        "the network's weights: auto, imagenet, random, or a file's PATH",
     )
     network: str = _option(
         "vgg19",
         "network",
         "what looks at the pictures",
-        choices=("vgg19", "vgg19_slim"),
+        choices=NETWORKS,
     )
     pooling: str = _option(
         "avg", "network", "how the network halves", choices=("max", "avg")
@@ -416,6 +419,7 @@ class Options:
 
     def __post_init__(self):
         validate(self)
+        self._check_network()
         self._check_optimizer()
         if self.init != "noise":
             for name in ("noise", "noise_ratio"):
@@ -437,6 +441,48 @@ class Options:
                 "`jit` cannot be on with a `tile`: XLA does not compile "
                 f"tiles; received tile {self.tile}. Leave one of them out."
             )
+
+    def _check_network(self):
+        own = NETWORKS[self.network]
+        for name, usual in (
+            ("content_layers", own.content),
+            ("style_layers", own.style),
+        ):
+            given = getattr(self, name)
+            try:
+                layers = parse_layers(
+                    usual if given is None else given, self.network
+                )
+            except ValueError as error:
+                raise ValueError(f"`{name}`: {error}") from None
+            object.__setattr__(self, name, layers)
+        if self.style_statistic not in own.statistics:
+            known = [
+                name
+                for name, other in NETWORKS.items()
+                if self.style_statistic in other.statistics
+            ]
+            raise ValueError(
+                f"`style_statistic` {self.style_statistic} needs to know how "
+                "large features usually are, as it is known of "
+                f'{", ".join(known)}; received network "{self.network}". '
+                "Leave one of them out."
+            )
+        if own.tiled:
+            return
+        tile = self.tile if isinstance(self.tile, int) else None
+        for name, given in (
+            ("tile", tile),
+            ("mask", self.mask),
+            ("content_mask", self.content_mask),
+            ("style_mask", self.style_mask),
+        ):
+            if given:
+                raise ValueError(
+                    f"`{name}` needs a network that pads and halves by twos; "
+                    f'received it with network "{self.network}", which looks '
+                    "at pictures whole. Leave one of them out."
+                )
 
     def _check_optimizer(self):
         for name in set().union(*OPTIMIZERS.values()):
@@ -541,10 +587,16 @@ class Options:
         if isinstance(self.scales, int):
             count = self.scales
         else:
-            largest = min(MOST_SCALES, 1 + int(math.log2(short / SMALLEST)))
+            halvings = int(math.log2(max(1, short / self.smallest)))
+            largest = min(MOST_SCALES, 1 + halvings)
             count = 1 + round(math.log2(max(1, long / COARSEST)))
             count = max(1, min(count, largest))
         return [2.0**k for k in reversed(range(count))]
+
+    @property
+    def smallest(self) -> int:
+        """Pixels, the least side of a picture that the network takes."""
+        return NETWORKS[self.network].smallest
 
     def layer_names(self) -> list[str]:
         """All layers that the network will be asked for."""
@@ -572,8 +624,16 @@ class Options:
         return cls(**values)
 
     def replace(self, **changes) -> "Options":
-        """A copy with some options changed, validated anew."""
-        return Options.from_dict({**self.to_dict(), **changes})
+        """A copy with some options changed, validated anew.
+
+        Another network looks with layers of its own, unless others than its
+        usual ones had been chosen.
+        """
+        kept, own = self.to_dict(), NETWORKS[self.network]
+        if "network" in changes:
+            usual = {"content_layers": own.content, "style_layers": own.style}
+            kept = {k: v for k, v in kept.items() if v != usual.get(k)}
+        return Options.from_dict({**kept, **changes})
 
     def fingerprint(self) -> str:
         """Hexadecimal sha256 of the options: equal if and only if they are."""
@@ -599,7 +659,7 @@ def validate(options: Any) -> None:
 def _validated(field: dataclasses.Field, value: Any) -> Any:
     """One option's value in its own type, or ValueError."""
     if field.name.endswith("_layers"):
-        return parse_layers(value)
+        return value  # what there is depends on the network
     if field.name == "style_blend":
         return _blend(value)
     if field.name == "style_scales":

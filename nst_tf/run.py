@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf import backend
-from nst_tf.engine import coloring, transfer, vgg
+from nst_tf.engine import coloring, transfer
+from nst_tf.engine import network as network_
 from nst_tf.engine.objective import WHOLE, Places
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.files import record
@@ -332,7 +333,8 @@ def _engine(
     )
     if weights.warning:
         warnings.warn(weights.warning, UserWarning, stacklevel=2)
-    network = vgg.features_model(
+    network = network_.features_model(
+        weights.network,
         weights.kernels,
         layers,
         options.pooling,

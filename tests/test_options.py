@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from nst_tf import options
-from nst_tf.options import LAYERS, OPTIMIZERS, Options, steps_at
+from nst_tf.networks import LAYERS, NETWORKS
+from nst_tf.options import OPTIMIZERS, Options, steps_at
 
 ROOT = Path(__file__).resolve().parent.parent
 FIELDS = {field.name: field for field in dataclasses.fields(Options)}
@@ -265,7 +266,6 @@ def test_layers_with_and_without_weights_mix():
         ([], "give at least one layer; received none"),
         ({}, "give at least one layer; received none"),
         (5, "expected NAME.*received"),
-        (None, "expected NAME.*received"),
         (("conv4_2", 0.5), "expected NAME.*received"),
         ([("conv4_2",)], "expected NAME.*received"),
     ],
@@ -273,6 +273,42 @@ def test_layers_with_and_without_weights_mix():
 @pytest.mark.parametrize("name", ["content_layers", "style_layers"])
 def test_layers_that_cannot_be(name, value, message):
     rejected(name, value, message)
+
+
+# Networks
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_has_layers_of_its_own(network):
+    own, chosen = NETWORKS[network], Options(network=network)
+    assert dict(chosen.content_layers) == own.content
+    assert dict(chosen.style_layers) == own.style
+    assert set(chosen.layer_names()) <= set(own.layers)
+    assert Options.from_dict(chosen.to_dict()) == chosen
+    assert Options().replace(network=network) == chosen
+    assert chosen.replace(network="vgg19") == Options()
+
+
+def test_layers_that_were_chosen_stay_with_another_network():
+    chosen = Options(content_layers="conv3_3").replace(network="vgg16")
+    assert chosen.content_layers == (("block3_conv3", 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "value", "message"),
+    [
+        ("vgg16", "content_layers", "conv3_4", 'mean "block3_conv3"'),
+        ("inception_v3", "style_layers", "mixd3", 'mean "mixed3"'),
+        ("inception_v3", "content_layers", "conv4_2", "Usual are mixed2"),
+        ("vgg16", "style_statistic", "wasserstein", "known of vgg19, vgg19_sl"),
+        ("inception_v3", "tile", 256, "looks at pictures whole"),
+        ("inception_v3", "mask", "a.png", "looks at pictures whole"),
+        ("inception_v3", "style_mask", ("a.png",), "looks at pictures whole"),
+    ],
+)
+def test_what_a_network_cannot_do_is_refused(network, name, value, message):
+    with pytest.raises(ValueError, match=f"`{name}`.*{message}"):
+        Options(network=network, **{name: value})
 
 
 # Several styles

@@ -25,7 +25,8 @@ from nst_tf.engine.tracing import whole_or_tiled
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.optimizers import Optimizer
 from nst_tf.formulas.statistics import STATISTICS
-from nst_tf.options import LAYERS, Options
+from nst_tf.networks import LAYERS, NETWORKS
+from nst_tf.options import Options
 
 # What the default weights make of alpha E_C / (beta J_S), see `_balanced`.
 BALANCE = 0.05
@@ -362,6 +363,7 @@ def build(
         projections=projections,
         statistic=STATISTICS[options.style_statistic],
         sizes=dict(zip(LAYERS, vgg.FEATURE_SIZES, strict=True)),
+        order=NETWORKS[options.network].layers,
     )
     by_rate = method if takes_rate else lambda rate: method()
     return Transfer(

@@ -10,15 +10,27 @@ import math
 
 from nst_tf.engine import tiles
 from nst_tf.machine import devices
+from nst_tf.networks import NETWORKS
 from nst_tf.options import OPTIMIZERS, Options
 
 # Bytes that TensorFlow, the network and its kernels in use take.
-BASE = {"vgg19": 0.9e9, "vgg19_slim": 0.8e9}
+BASE = {
+    "vgg19": 0.9e9,
+    "vgg19_slim": 0.8e9,
+    "vgg16": 0.9e9,
+    "inception_v3": 0.9e9,
+}
 # Bytes for each pixel that the network sees at once, forward and back; float16
 # hands its features out in float32.
 SEEN = {
     "vgg19": {"float32": 1050, "mixed_bfloat16": 650, "mixed_float16": 1700},
     "vgg19_slim": {"float32": 400, "mixed_bfloat16": 250, "mixed_float16": 600},
+    "vgg16": {"float32": 1550, "mixed_bfloat16": 800, "mixed_float16": 1700},
+    "inception_v3": {
+        "float32": 700,
+        "mixed_bfloat16": 300,
+        "mixed_float16": 700,
+    },
 }
 TILED = 1.4  # times that in tiles: of several sizes, they leave gaps
 SEEN_XLA = 5000  # without tiles, on the CPU
@@ -46,7 +58,8 @@ def peak(size: tuple[int, int], options: Options, tile: int) -> float:
     at_once, each = pixels, float(SEEN[options.network][precision])
     if tile:
         each *= TILED
-        halo = tiles.halo(options.layer_names())
+        order = NETWORKS[options.network].layers
+        halo = tiles.halo(options.layer_names(), order)
         at_once = math.prod(
             min(side + 2 * options.margin, tile + 2 * halo) for side in size
         )
@@ -62,7 +75,8 @@ def choose_tile(size: tuple[int, int], options: Options) -> int:
       ValueError: nothing fits; it says what would.
     """
     available = devices.available_memory()
-    if options.tile == "off" or options.jit == "on":
+    tiled = NETWORKS[options.network].tiled
+    if options.tile == "off" or options.jit == "on" or not tiled:
         choices = [0]
     elif options.tile == "auto":
         choices = [0, *TILES]
@@ -89,7 +103,8 @@ def out_of_memory(size: tuple[int, int], options: Options, tile: int) -> str:
     )
     largest = (tile or max(size)) // 2
     smaller = [side for side in TILES if side <= largest]
-    if smaller and peak(size, options, smaller[0]) <= room:
+    tiled = NETWORKS[options.network].tiled
+    if tiled and smaller and peak(size, options, smaller[0]) <= room:
         return text + f" Compute less at once: --tile={smaller[0]}."
     if options.optimizer == "lbfgs":
         for name, value in (("history", 3), ("optimizer", "adam")):

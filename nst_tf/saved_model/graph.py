@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from nst_tf.engine import coloring, transfer
-from nst_tf.options import SMALLEST, Options, steps_at
+from nst_tf.options import Options, steps_at
 
 LONGEST = 10**7  # steps, where --max_steps does not say
 WEIGHTS = "content_weight", "style_weight", "tv_weight", "detail_weight"
@@ -230,7 +230,7 @@ def picture(plan: Plan, name: str, image: tf.Tensor) -> tf.Tensor:
 def _pictures(plan: Plan, given: Tensors) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """The content and the styles, each of the size to be used."""
     factors = plan.options.factors()
-    smallest = int(SMALLEST * factors[0])
+    smallest = int(plan.options.smallest * factors[0])
     pictures = {n: picture(plan, n, given[n]) for n in plan.names}
     size = tf.shape(pictures["content"])[1:3]
     for k, name in enumerate(plan.names[1:]):
@@ -266,7 +266,7 @@ def _fitted_size(style: tf.Tensor, content, options: Options, which: int = 0):
         usual = tf.minimum(usual, long)
     wanted = tf.cast(usual, tf.float64) * options.style_scale_of(which)
     wanted = tf.cast(tf.round(wanted), tf.int64)
-    wanted = tf.maximum(wanted, tf.minimum(usual, SMALLEST))
+    wanted = tf.maximum(wanted, tf.minimum(usual, options.smallest))
     fitted = tf.maximum((2 * size * wanted + long) // (2 * long), 1)
     return tf.cast(fitted, tf.int32)
 

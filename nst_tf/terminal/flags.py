@@ -232,6 +232,12 @@ PATCHES: tuple[Flag, ...] = (
         "7,100",
         9,
     ),
+    Flag(
+        "by",
+        "network",
+        "activation: the patches; gradient: what in them excites the unit",
+        "activation",
+    ),
     Flag("record", "files", "every patch and where it is, as .json"),
     Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
     Flag("quiet", "machine", "print errors and warnings only", False),
@@ -249,6 +255,12 @@ FIGURE: tuple[Flag, ...] = (
     Flag("cells", "files", "folder of the pictures; by default the output's"),
     Flag("costs", "files", "costs and seconds; by default the output's .csv"),
     Flag("pdf", "files", "the sheet once more, for print"),
+    Flag(
+        "workers",
+        "machine",
+        "paint on so many processes, or auto, as batch does; by default on "
+        "none but this",
+    ),
     Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
     Flag("quiet", "machine", "print errors and warnings only", False),
 )
