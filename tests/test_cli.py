@@ -249,6 +249,12 @@ def test_out_of_memory_keeps_what_there_is(stylize, monkeypatch, capsys):
         (["--from=content.png"], "carries no recipe"),
         (["--resume=text.png"], "--checkpoint wrote"),
         (["--max_size=60000", "--enlarge"], "out of memory"),
+        (["--print=60x40cm@300dpi", "--max_size=512"], "`print` says how"),
+        (["--print=60x40"], "as 60x40cm@300dpi"),
+        (["--print=90x90in@2400dpi"], "should: a smaller --print"),
+        (["--depth=16", "--output=a.jpg"], "`depth` of 16 bits needs .png"),
+        (["--depth=9"], "`depth` should be 8 or 16"),
+        (["--history=0"], "`history`: expected auto, or a number from 1"),
         (["stray"], "is no flag"),
     ],
 )

@@ -17,7 +17,7 @@ from nst_tf.engine.tracing import whole_or_tiled
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.optimizers import Optimizer
 from nst_tf.formulas.statistics import STATISTICS
-from nst_tf.options import LAYERS, Options
+from nst_tf.options import LAYERS, PAIRS, Options
 
 
 class State(NamedTuple):
@@ -169,10 +169,14 @@ class Transfer(tf.Module):
 
     def restore(self, arrays: Sequence[Any]) -> State:
         """The state whose flat list of tensors `arrays` is."""
-        image, zero = tf.constant(arrays[1]), tf.zeros([])
+        image, zero = tf.zeros([1, 1, 1, 3]), tf.zeros([])
         costs = self.objective.no_costs()
         slots = self._optimizer(0.0).init(image)
         shape = State(zero, image, costs, image, slots, image, costs)
+        missing = len(tf.nest.flatten(shape)) - len(arrays)
+        if missing:  # pairs that the run had no room for
+            kept = len(slots.steps) - missing // 2
+            shape = shape._replace(slots=optimizers.fewer_pairs(slots, kept))
         flat = [tf.constant(array) for array in arrays]
         return tf.nest.pack_sequence_as(shape, flat)
 
@@ -188,6 +192,7 @@ class Transfer(tf.Module):
         resume: tuple[int, State] | None = None,
         advance: Callable[..., State] | None = None,
         anchor: Anchor | None = None,
+        history: Sequence[int] = (),
     ) -> Iterator[Snapshot]:
         """Optimises from coarse to fine; yields at steps 0 and `milestones`.
 
@@ -206,6 +211,8 @@ class Transfer(tf.Module):
           resume: scale and state to continue from.
           advance: what takes the steps; `self.advance`, or the same in parts.
           anchor: what the result should stay near, of its size.
+          history: pairs that L-BFGS keeps at each scale, at most its own
+            number; that if empty.
         """
         first, state = resume or (0, None)
         advance = advance or self.advance
@@ -226,6 +233,9 @@ class Transfer(tf.Module):
             if state is None:
                 image = self._widened(image)
                 state = self.start(image, targets, numbers)
+                if history:
+                    slots = optimizers.fewer_pairs(state.slots, history[scale])
+                    state = state._replace(slots=slots)
                 yield self._snapshot(scale, state)
             image = small = None  # their memory is free for the steps
             if scale + 1 == len(factors):
@@ -267,6 +277,8 @@ def build(
     arguments = dict(options.optimizer_arguments())
     takes_rate = arguments.pop("learning_rate", None) is not None
     range_weight = arguments.pop("range_weight", 0.0)
+    if arguments.get("history") == "auto":
+        arguments["history"] = PAIRS
     method = functools.partial(
         getattr(optimizers, options.optimizer), **arguments
     )

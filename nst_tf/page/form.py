@@ -170,7 +170,10 @@ def _info(field: dataclasses.Field) -> str:
         if field.name in arguments
     }
     if own:
-        text += "; usually " + ", ".join(f"{n} {v:g}" for n, v in own.items())
+        text += "; usually " + ", ".join(
+            f"{n} {v}" if isinstance(v, str) else f"{n} {v:g}"
+            for n, v in own.items()
+        )
     return text
 
 
