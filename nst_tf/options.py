@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -40,6 +41,16 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 PAIRS = 10  # that L-BFGS keeps where there is room
 STATISTICS = "gram", "wasserstein"  # see formulas/statistics.py
 Layers = tuple[tuple[str, float], ...]
+ALPHA, EVERYWHERE = "alpha", "all"  # masks that are no file
+# The options that name pictures, and the words that name none.
+PICTURES: dict[str, tuple[str, ...]] = {
+    "init": ("content", "noise", "style"),
+    "color_image": (),
+    "mask": (ALPHA,),
+    "content_mask": (EVERYWHERE,),
+    "style_mask": (EVERYWHERE,),
+    "detail_mask": (),
+}
 # Long side in pixels of the coarsest size that is chosen for any picture:
 # what VGG-19 sees at once is then a large part of it, and strokes are broad.
 COARSEST = 256
@@ -163,13 +174,21 @@ class Options:
     """
 
     # Costs
+    strength: float | None = _option(
+        None,
+        "costs",
+        "how much of the painting, above 0 and below 1, the same for every "
+        "pair; in place of the two weights, 0.5 is about what they do",
+        0.01,
+        0.99,
+        first=True,
+    )
     content_weight: float = _option(
         10.0,
         "costs",
         "alpha, the weight of the content cost",
         0,
         math.inf,
-        first=True,
     )
     style_weight: float = _option(
         40.0,
@@ -177,7 +196,6 @@ class Options:
         "beta, the weight of the style cost",
         0,
         math.inf,
-        first=True,
     )
     tv_weight: float = _option(
         3e5, "costs", "gamma, the weight of the total variation", 0, math.inf
@@ -203,6 +221,14 @@ class Options:
         "colours (--preset=paint has the weights for it)",
         choices=STATISTICS,
     )
+    detail_weight: float = _option(
+        0.0,
+        "costs",
+        "weight of the photograph's edges and small things, as faces: of the "
+        "Laplacian of means over 4 x 4 pixels",
+        0,
+        math.inf,
+    )
     # Styles
     style_blend: tuple[float, ...] = _option(
         (), "styles", "weights of several styles, as 2,1; equal by default"
@@ -215,6 +241,12 @@ class Options:
         0.01,
         16.0,
         first=True,
+    )
+    style_scales: tuple[float, ...] = _option(
+        (),
+        "styles",
+        "of several styles, as 1,0.5: by how much more, or less, than "
+        "--style_scale says",
     )
     # Colours
     color: str = _option(
@@ -234,6 +266,30 @@ class Options:
     )
     color_image: str | None = _option(
         None, "colours", "PATH of a picture to whose colours the style's go"
+    )
+    # Places
+    mask: str | None = _option(
+        None,
+        "places",
+        "PATH of a mask as the content lies, or alpha, the content's own: "
+        "white is painted, black stays the photograph",
+    )
+    content_mask: tuple[str, ...] = _option(
+        (),
+        "places",
+        "PATH of a mask of where a style goes, or all; given once for each "
+        "style, in their order",
+    )
+    style_mask: tuple[str, ...] = _option(
+        (),
+        "places",
+        "PATH of a mask of what part of a style to learn from, or all; given "
+        "once for each style",
+    )
+    detail_mask: str | None = _option(
+        None,
+        "places",
+        "PATH of a mask of where --detail_weight counts",
     )
     # Start
     init: str = _option(
@@ -365,7 +421,8 @@ class Options:
     jit: str = _option(
         "auto",
         "network",
-        "compile with XLA; auto: on a GPU, without tiles",
+        "compile with XLA, once for each size; auto: no, it takes longer than "
+        "usual runs gain",
         choices=("auto", "on", "off"),
     )
 
@@ -386,6 +443,7 @@ class Options:
                 f'received both, print "{self.print}" and max_size '
                 f"{self.max_size}. Leave one of them out."
             )
+        self._check_weights()
         if not self.content_weight and not self.style_weight:
             raise ValueError(
                 "`content_weight` and `style_weight` are both 0: nothing to "
@@ -423,11 +481,55 @@ class Options:
                 f'received both, color "{self.color}". Give one of them.'
             )
 
+    def _check_weights(self):
+        for name in ("content_weight", "style_weight"):
+            default = type(self).__dataclass_fields__[name].default
+            value = getattr(self, name)
+            if self.strength is not None and value != default:
+                raise ValueError(
+                    f"`strength` sets `content_weight` and `style_weight`; "
+                    f"received {name} {value:g} beside it. Give the one, or "
+                    "the others."
+                )
+        if self.detail_mask is not None and not self.detail_weight:
+            raise ValueError(
+                "`detail_mask` needs a `detail_weight`; received none. Give "
+                "--detail_weight=1, say."
+            )
+
+    def style_scale_of(self, style: int) -> float:
+        """The size of the strokes of one of the styles, from 0."""
+        return self.style_scale * (self.style_scales or {style: 1.0})[style]
+
     def color_share(self) -> float:
         """How far colours go from the style's to those asked for, 0 to 1."""
         if self.color == "style" and self.color_image is None:
             return 0.0
         return 1.0 if self.color_strength is None else self.color_strength
+
+    def pictures(self) -> dict[str, str | tuple[str | None, ...]]:
+        """The paths of pictures that options name, by the option.
+
+        Of an option that takes several a tuple, None where a word stands.
+        """
+        found: dict[str, str | tuple[str | None, ...]] = {}
+        for name, words in PICTURES.items():
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                paths = [None if path in words else path for path in value]
+                if any(paths):
+                    found[name] = tuple(paths)
+            elif value is not None and value not in words:
+                found[name] = value
+        return found
+
+    def picture_paths(self) -> list[str]:
+        """All of them in a row."""
+        found: list[str] = []
+        for value in self.pictures().values():
+            paths = value if isinstance(value, tuple) else (value,)
+            found += [path for path in paths if path]
+        return found
 
     def optimizer_arguments(self) -> dict[str, Any]:
         """The chosen optimiser's arguments, defaults filled in."""
@@ -528,6 +630,10 @@ def _validated(field: dataclasses.Field, value: Any) -> Any:
         return parse_layers(value)
     if field.name == "style_blend":
         return _blend(value)
+    if field.name == "style_scales":
+        return _style_scales(value)
+    if field.name in ("content_mask", "style_mask"):
+        return _paths(value)
     if field.name == "scales":
         return _scales(value)
     if field.name == "tile":
@@ -536,6 +642,8 @@ def _validated(field: dataclasses.Field, value: Any) -> Any:
         return _history(value)
     if field.name == "print":
         return None if value is None else str(Paper.parse(value))
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     choices = field.metadata["choices"]
     optional = field.default is None
     if optional and value is None:
@@ -565,16 +673,39 @@ def _validated(field: dataclasses.Field, value: Any) -> Any:
     return number
 
 
-def _blend(value: str | Iterable[float]) -> tuple[float, ...]:
+def _numbers(value: str | Iterable[float], what: str) -> tuple[float, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, Iterable):
         raise ValueError(f'expected numbers as in 2,1; received "{value}".')
-    blend = tuple(_number(part, "a blend weight") for part in parts)
+    return tuple(_number(part, what) for part in parts)
+
+
+def _style_scales(value: str | Iterable[float]) -> tuple[float, ...]:
+    scales = _numbers(value, "a scale")
+    for scale in scales:
+        _check_range("a scale", scale, 0.01, 16)
+    return scales
+
+
+def _blend(value: str | Iterable[float]) -> tuple[float, ...]:
+    blend = _numbers(value, "a blend weight")
     for weight in blend:
         _check_range("a blend weight", weight, 0, math.inf)
     if blend and not sum(blend):
         raise ValueError("expected a positive sum; received only zeros.")
     return blend
+
+
+def _paths(value: Any) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, Iterable):
+        paths = tuple(
+            os.fspath(part) if isinstance(part, os.PathLike) else part
+            for part in parts
+        )
+        if all(isinstance(path, str) and path for path in paths):
+            return paths
+    raise ValueError(f'expected paths, one for each style; received "{value}".')
 
 
 def _scales(value: Any) -> str | int | tuple[int, ...]:

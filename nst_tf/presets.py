@@ -6,6 +6,8 @@ from typing import Any
 
 from nst_tf.options import OPTIMIZERS, Options, suggest
 
+WEIGHTS = "content_weight", "style_weight"  # what a strength stands for
+
 
 def names() -> dict[str, str]:
     """Name and first line of every preset, in alphabetical order."""
@@ -40,6 +42,11 @@ def merge(base: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
         base.pop("enlarge", None)
     elif "max_size" in typed:
         base.pop("print", None)
+    if "strength" in typed:
+        for name in WEIGHTS:
+            base.pop(name, None)
+    elif set(WEIGHTS) & typed.keys():
+        base.pop("strength", None)
     if typed.get("init", "noise") != "noise":
         base.pop("noise", None)
         base.pop("noise_ratio", None)

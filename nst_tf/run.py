@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from nst_tf import backend
 from nst_tf.engine import coloring, transfer, vgg
+from nst_tf.engine.objective import WHOLE, Places
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.files import record
 from nst_tf.files import weights as weights_
@@ -132,6 +133,8 @@ class Run(Iterator[Result]):
             restored,
             anchor=_anchor(inputs),
             history=recipe["history"],
+            places=_places(inputs),
+            strength=inputs.options.strength,
         )
         shown = _shown(inputs)
         inputs = resume = arrays = restored = None  # free for the steps
@@ -151,19 +154,46 @@ class Run(Iterator[Result]):
 
 
 def _shown(inputs: Inputs) -> Callable[[transfer.Snapshot], tf.Tensor]:
-    """From a snapshot to its picture in the colours that it is to have."""
+    """From a snapshot to its picture: in its colours, in its place."""
     if inputs.photograph is None:
         return lambda snapshot: snapshot.image
     whole, factors = inputs.photograph, inputs.plan.factors
-    options = inputs.options
+    options, mask = inputs.options, None
+    if inputs.places:
+        mask = _mask(inputs.places.painted)
 
     @functools.lru_cache(maxsize=1)  # many snapshots are of one scale
     def photograph(scale):
         return transfer.shrink(_tensor(whole), factors[scale])
 
-    return lambda snapshot: coloring.shown(
-        snapshot.image, photograph(snapshot.scale), options
-    )
+    @functools.lru_cache(maxsize=1)
+    def painted(scale):
+        return mask if mask is None else transfer.thin(mask, factors[scale])
+
+    def shown(snapshot):
+        scale = snapshot.scale
+        image = coloring.shown(snapshot.image, photograph(scale), options)
+        own = painted(scale)
+        if own is None:
+            return image
+        return own * image + (1 - own) * photograph(scale)
+
+    return shown
+
+
+def _mask(mask: np.ndarray | None) -> tf.Tensor | None:
+    """`[n, h, w, 1]` of `[h, w]` or `[n, h, w]`."""
+    if mask is None:
+        return None
+    return tf.constant(mask.reshape(-1, *mask.shape[-2:], 1))
+
+
+def _places(inputs: Inputs) -> Places:
+    if inputs.places is None:
+        return WHOLE
+    painted, regions, styles, detail = inputs.places
+    parts = [_mask(part) for part in styles]
+    return Places(_mask(painted), _mask(regions), parts, _mask(detail))
 
 
 def _numbers(options: Options) -> transfer.Numbers:
@@ -172,6 +202,7 @@ def _numbers(options: Options) -> transfer.Numbers:
         options.style_weight,
         options.tv_weight,
         options.optimizer_arguments().get("learning_rate", 0.0),
+        options.detail_weight,
     )
 
 
@@ -277,10 +308,17 @@ def engine(
         style_weight=float(options.style_weight > 0),
         tv_weight=0,
         style_blend=(),
+        strength=None,
+        detail_mask=None,
+        detail_weight=float(options.detail_weight > 0),
         style_scale=1,
+        style_scales=(),
         color="style",
         color_strength=None,
         color_image=None,
+        mask=None,
+        content_mask=(),
+        style_mask=(),
         init="content",
         noise=None,
         noise_ratio=None,

@@ -24,6 +24,7 @@ STOREYS = (
     ("formulas",),
     ("engine",),
     ("machine", "files"),
+    ("places",),
     ("inputs", "result"),
     ("run", "recolor"),
     ("forecast", "saved_model"),

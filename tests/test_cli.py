@@ -185,15 +185,16 @@ def test_divergence_saves_the_last_good_picture(stylize, capsys):
 def test_out_of_memory_keeps_what_there_is(stylize, monkeypatch, capsys):
     from nst_tf import run
 
-    whole = run.Run
+    class ShortOfMemory(run.Run):
+        count = 0
 
-    def short_of_memory(*arguments):
-        for count, result in enumerate(whole(*arguments)):
-            if count == 2:
+        def __next__(self):
+            self.count += 1
+            if self.count == 3:
                 raise MemoryError
-            yield result
+            return super().__next__()
 
-    monkeypatch.setattr(run, "Run", short_of_memory)
+    monkeypatch.setattr(run, "Run", ShortOfMemory)
     assert stylize("--every=1", "--output=a.png") == 1
     assert "out of memory: " in capsys.readouterr().err
     assert record.read_recipe("a.png")["step"] == 1

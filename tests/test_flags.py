@@ -77,6 +77,9 @@ def test_every_option_has_a_flag(name):
     if isinstance(value, bool):
         assert typed(f"--{name}").options == {name: True}
         assert typed(f"--no{name}").options == {name: False}
+    elif name in flags.MANY:
+        twice = [f"--{name}={word}" for word in ("one", "two")]
+        assert typed(*twice).options == {name: ["one", "two"]}
     else:
         assert typed(f"--{name}=word").options == {name: "word"}
 
@@ -302,7 +305,7 @@ def test_help_names_what_matters_first_and_counts_the_rest(command):
     first = described(short)
     assert first.items() <= every.items()
     if first != every:
-        assert "--preset" in first and "--style_weight" in first
+        assert "--preset" in first and "--strength" in first
         assert 5 <= len(first) <= 12
         assert short.endswith(f"--helpfull shows all {len(every)} flags.")
 

@@ -45,7 +45,7 @@ def test_a_limit_of_the_address_space_is_seen(monkeypatch):
 
 def test_less_memory_means_smaller_tiles_and_they_fit(free):
     options, before = Options(optimizer="adam"), 10**6
-    for gigabytes in (40, 20, 14, 10, 8, 5):
+    for gigabytes in (40, 20, 14, 10, 8, 4):
         free(gigabytes * GIGA)
         tile, history, peak = memory.choose(SCALES, options)
         assert peak <= gigabytes * GIGA and not history
@@ -94,12 +94,13 @@ def test_the_peak_grows_with_all_that_takes_memory(tile):
     assert memory.peak((3000, 5000), Options(), tile) > peak
     assert memory.peak(SIZE, Options(), tile, 20) > peak
     assert memory.peak(SIZE, Options(optimizer="adam"), tile) < peak
-    assert memory.peak(SIZE, Options(network="vgg19_slim"), tile) < peak
     whole, half, scaled = (
         memory.peak(SIZE, Options(precision=precision), tile)
         for precision in ("float32", "mixed_bfloat16", "mixed_float16")
     )
-    assert half < whole < scaled  # float16 hands out float32
+    assert half < whole <= scaled  # float16 hands out float32
+    slim = Options(network="vgg19_slim", precision="float32")
+    assert memory.peak(SIZE, slim, tile) < whole
 
 
 def test_at_a_fixed_tile_only_the_picture_itself_grows():

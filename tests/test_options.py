@@ -31,6 +31,13 @@ CHANGES = {
     "color": {"color": "content"},
     "color_strength": {"color": "luminance", "color_strength": 0.5},
     "color_image": {"color_image": "palette.png"},
+    "mask": {"mask": "mask.png"},
+    "content_mask": {"content_mask": ["sky.png", "all"]},
+    "style_mask": {"style_mask": ["all", "part.png"]},
+    "strength": {"strength": 0.3},
+    "style_scales": {"style_scales": "2,1"},
+    "detail_weight": {"detail_weight": 1},
+    "detail_mask": {"detail_mask": "face.png", "detail_weight": 1},
     "init": {"init": "noise"},
     "noise": {"init": "noise", "noise": "gaussian"},
     "noise_ratio": {"init": "noise", "noise_ratio": 0.6},
@@ -135,7 +142,10 @@ def test_whole_numbers_are_whole(name):
 def test_other_numbers_are_floats(name):
     for value in (0.25, "0.25", "25e-2"):
         assert make(name, value) == 0.25
-    assert isinstance(make(name, 1 if name[:4] != "beta" else 0), float)
+    low, high = (FIELDS[name].metadata[bound] for bound in ("low", "high"))
+    for whole in {0, 1} if low <= 0 else {1}:
+        if whole <= high:
+            assert isinstance(make(name, whole), float)
 
 
 @pytest.mark.parametrize("name", NUMBERS)

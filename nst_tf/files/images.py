@@ -151,6 +151,15 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return result.reshape(*size, *image.shape[2:])
 
 
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return [h, w] in size (h, w), without overshoot: black stays black."""
+    if mask.shape == size:
+        return mask
+    plane = Image.fromarray(np.ascontiguousarray(mask, np.float32))
+    plane = plane.resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.clip(np.asarray(plane), 0, 1)
+
+
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """Clip and round floats in [0, 1] to uint8; leave uint8 as it is."""
     image = np.asarray(image)

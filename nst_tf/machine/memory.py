@@ -1,9 +1,9 @@
 """How much memory a run takes, and what of it fits into what there is.
 
-The model is linear: what TensorFlow and the network take, what each pixel
-that the network sees at once adds, and what each pixel of the picture adds -
-the picture itself, its gradient, the optimiser's slots, the content's
-features. docs/performance.md has the measurements behind the figures.
+What TensorFlow and the network take; what each pixel of the picture adds - the
+picture itself, its gradient, the optimiser's slots, the content's features;
+and what each pixel that the network sees at once adds, or the optimiser needs
+while it moves: they take turns. docs/performance.md has the measurements.
 """
 
 import functools
@@ -16,7 +16,7 @@ from nst_tf.machine import devices
 from nst_tf.options import OPTIMIZERS, PAIRS, Options
 
 # Bytes that TensorFlow, the network and its kernels in use take.
-BASE = {"vgg19": 0.9e9, "vgg19_slim": 0.8e9}
+BASE = {"vgg19": 0.95e9, "vgg19_slim": 0.9e9}
 # Bytes for each pixel that the network sees at once, forward and back; float16
 # hands its features out in float32.
 SEEN = {
@@ -26,14 +26,16 @@ SEEN = {
 TILED = 1.4  # times that in tiles: of several sizes, they leave gaps
 SEEN_XLA = 5000  # without tiles, on the CPU
 IMAGE = 12  # bytes: three float32
-PICTURES = 11  # that any run holds: states, copies underway
-SLOTS = {"adam": 2, "adagrad": 1, "sgd": 1}
+PICTURES = 5  # that any run holds
+SLOTS = {"lbfgs": 4, "adam": 2, "adagrad": 1, "sgd": 1}  # without its pairs
+PAIR = 27  # bytes: two images, and the gaps they leave
+WORK = 4  # images underway while the optimiser moves
 TILES = (2048, 1536, 1024, 768, 512, 384, 256, 128)
 SMALL = 512  # smaller tiles take twice the time and more: pairs go first
 SHARE = 0.8  # of the memory there is: others live there, too
 # Bytes for pairs of L-BFGS where `auto` decides, and how few it keeps before
 # memory is short: docs/performance.md tells what more would gain.
-ROOM = 1.6e9
+ROOM = 1.8e9
 FEW = 3
 
 Scale = tuple[int, int, int]  # height, width, steps
@@ -65,11 +67,11 @@ def peak(
       pairs: that L-BFGS holds.
     """
     pixels = math.prod(side + 2 * options.margin for side in size)
-    slots = SLOTS.get(options.optimizer)
-    if slots is None:
-        slots = 2 * pairs + 4
+    each_pixel = IMAGE * (PICTURES + SLOTS[options.optimizer])
+    each_pixel += _content(options)
+    if options.optimizer == "lbfgs":
+        each_pixel += PAIR * pairs
     precision = devices.precision(options.precision)
-    picture = pixels * (IMAGE * (PICTURES + slots) + _content(options))
     at_once, each = pixels, float(SEEN[options.network][precision])
     if tile:
         each *= TILED
@@ -79,7 +81,8 @@ def peak(
         )
     elif options.jit == "on":
         each = SEEN_XLA
-    return BASE[options.network] + picture + each * at_once
+    working = max(each * at_once, pixels * IMAGE * WORK)
+    return BASE[options.network] + pixels * each_pixel + working
 
 
 def _content(options: Options) -> float:
@@ -139,7 +142,7 @@ def _pairs(scale: Scale, options: Options, tile: int, room: float) -> int:
     if asked != "auto":
         return asked
     height, width, _ = scale
-    pairs = min(PAIRS, max(FEW, int(ROOM / (2 * IMAGE * height * width))))
+    pairs = min(PAIRS, max(FEW, int(ROOM / (PAIR * height * width))))
     while pairs > 1 and _taken(options, tile, scale, pairs) > room:
         pairs -= 1
     return pairs

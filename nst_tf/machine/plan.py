@@ -74,11 +74,10 @@ def resolve(size: tuple[int, int], options: Options) -> Plan:
 def here(options: Options, tile: int) -> Arithmetic:
     """What is fastest on this machine, in tiles of a side that fits."""
     precision = devices.precision(options.precision)
-    on_gpu = options.jit == "auto" and devices.is_gpu()
     return Arithmetic(
         precision,
         tile,
-        not tile and (options.jit == "on" or on_gpu),
+        options.jit == "on" and not tile,
         devices.transposed(precision, tiled=tile > 0),
         tuple(devices.workers()) if tile else ("",),
     )

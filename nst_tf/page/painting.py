@@ -95,7 +95,9 @@ def prepare(
 
 def _check_limits(sizes, with_content: bool, options, limits: Limits) -> None:
     size = sizes_.fitted(sizes[0], options)
-    side = max(SMALLEST, round(max(size) * options.style_scale))
+    scales = range(max(1, len(options.style_scales)))
+    largest = max(map(options.style_scale_of, scales))
+    side = max(SMALLEST, round(max(size) * largest))
     others = sizes[1:] if with_content else sizes
     wanted = [images.fit(other, side, options.enlarges) for other in others]
     pixels = max(map(math.prod, [size, *wanted]))

@@ -36,6 +36,7 @@ GROUPS = {
     "costs": "What is aimed at",
     "styles": "Styles",
     "colours": "Colours",
+    "places": "Places",
     "start": "Where it starts",
     "optimiser": "Optimiser",
     "size": "Size and length",
@@ -299,12 +300,13 @@ FLAGS = {
 }
 # Tables of options beside that of the pictures.
 TABLES: dict[str, tuple[Any, ...]] = {"video": (Settings,)}
+PLACES = "mask", "content_mask", "style_mask", "detail_mask"
 # The commands that take options, and the options without a meaning.
 VOID = {
     "stylize": (),
     "batch": (),
     "video": (),
-    "export": ("max_size", "print"),
+    "export": ("max_size", "print", *PLACES),
     "plan": ("max_size", "enlarge"),
     "sweep": (),
     "figure": (),
@@ -315,6 +317,7 @@ VOID = {
     ),
     "page": tuple(field.name for field in dataclasses.fields(Options)),
 }
+MANY = "content_mask", "style_mask"  # options that may be given again
 # Arguments without a dash, and what they are.
 POSITIONAL = {
     "show": "RESULT...",
@@ -416,8 +419,11 @@ def _flag_values(command: str) -> flags.FlagValues:
             define = flags.DEFINE_string
         define(flag.name, None, flag.help, flag_values=values)
     for field in _fields_of(command):
-        boolean = isinstance(field.default, bool)
-        define = flags.DEFINE_boolean if boolean else flags.DEFINE_string
+        define = flags.DEFINE_string
+        if isinstance(field.default, bool):
+            define = flags.DEFINE_boolean
+        elif field.name in MANY:
+            define = flags.DEFINE_multi_string
         define(field.name, None, _about(field), flag_values=values)
     return values
 

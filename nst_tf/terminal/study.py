@@ -12,7 +12,6 @@ import tensorflow as tf
 from nst_tf import presets
 from nst_tf.files import images, record
 from nst_tf.forecast import duration
-from nst_tf.inputs import is_file
 from nst_tf.machine import devices, memory
 from nst_tf.options import Options, suggest
 from nst_tf.result import Result
@@ -176,8 +175,8 @@ def _grid(given: flags.Given, axes, base, name: str):
         "pdf": typed["pdf"],
     }
     images.check_suffix(output)
-    pictures = [typed["content"], *(typed["style"] or []), options.init]
-    pictures = [one for one in pictures if one and is_file(one)]
+    pictures = [typed["content"], *(typed["style"] or [])]
+    pictures = [one for one in pictures if one] + options.picture_paths()
     for argument, suffixes in (
         ("output", ()),
         ("costs", (".csv", ".json")),

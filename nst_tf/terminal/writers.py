@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from nst_tf.files import images, record
-from nst_tf.inputs import is_file
 from nst_tf.result import Result
 from nst_tf.run import Run
 
@@ -35,7 +34,7 @@ class Writers:
             )
             if typed[name]
         }
-        known = [p for p in [*inputs, typed["from"]] if is_file(p)]
+        known = [path for path in [*inputs, typed["from"]] if path]
         self._check(known)
         self._width = _whole(typed, "animation_width", 16, 4096)
         self._depth = images.check_depth(
