@@ -17,7 +17,7 @@ from nst_tf.batches.jobs import Job
 from nst_tf.files import images, record
 from nst_tf.forecast import duration
 from nst_tf.machine import devices, memory
-from nst_tf.options import Options, suggest
+from nst_tf.options import Options
 from nst_tf.result import Result
 from nst_tf.study import found as found_
 from nst_tf.study import patches as patches_
@@ -28,6 +28,7 @@ from nst_tf.study.figures import FIGURES
 from nst_tf.study.sweep import Painted
 from nst_tf.terminal import flags
 from nst_tf.terminal.session import STOPPED, stop_signals
+from nst_tf.values import suggest
 
 
 class Bar:
