@@ -14,7 +14,7 @@ import tensorflow as tf
 from nst_tf import places as places_
 from nst_tf.engine import coloring
 from nst_tf.engine.objective import Anchor, Places
-from nst_tf.files import images
+from nst_tf.files import images, sizes
 from nst_tf.files import weights as weights_
 from nst_tf.machine.plan import Plan, resolve, scaled
 from nst_tf.options import PICTURES, Options
@@ -54,15 +54,12 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
     photograph = None
     if content is not None:
         photograph = _read(content, "content")
-        size = images.fit(
-            photograph.rgb.shape[:2], options.max_size, options.enlarge
-        )
+        size = sizes.fitted(photograph.rgb.shape[:2], options)
         plan = resolve(size, options)
         rgb = images.resize(photograph.rgb, size)
         alpha = photograph.alpha
     else:
-        shape = pictures[0].rgb.shape[:2]
-        size = images.fit(shape, options.max_size, options.enlarge)
+        size = sizes.fitted(pictures[0].rgb.shape[:2], options)
         plan = resolve(size, options)
         rgb, alpha = np.full((*size, 3), 0.5, "float32"), None
     name = "content" if content is not None else "style"
@@ -218,7 +215,7 @@ def style_size(
     At scale 1 it is as long as the result, or as it is where it is smaller
     and nobody asked to enlarge; `style_scale` counts from there.
     """
-    usual = max(size) if options.enlarge else min(max(size), max(style))
+    usual = max(size) if options.enlarges else min(max(size), max(style))
     wanted = round(usual * options.style_scale_of(which))
     wanted = max(wanted, min(options.smallest, usual))
     return images.fit(style, wanted, enlarge=True)

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nst_tf.networks import NETWORKS
+from nst_tf.paper import Paper
 
 # What each optimiser understands, with its defaults.
-OPTIMIZERS: dict[str, dict[str, float]] = {
-    "lbfgs": {"history": 10, "range_weight": 1e7},
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "lbfgs": {"history": "auto", "range_weight": 1e7},
     "adam": {
         "learning_rate": 0.02,
         "decay": 1.0,
@@ -32,6 +33,7 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     },
     "sgd": {"learning_rate": 1e-6, "decay": 1.0, "momentum": 0.9},
 }
+PAIRS = 10  # that L-BFGS keeps where there is room
 STATISTICS = "gram", "wasserstein"  # see formulas/statistics.py
 Layers = tuple[tuple[str, float], ...]
 ALPHA, EVERYWHERE = "alpha", "all"  # masks that are no file
@@ -339,8 +341,11 @@ class Options:
     momentum: float | None = _option(
         None, "optimiser", "share of the last step kept (sgd)", 0, 1
     )
-    history: int | None = _option(
-        None, "optimiser", "pairs that model the curvature (lbfgs)", 1, 100
+    history: str | int | None = _option(
+        None,
+        "optimiser",
+        "pairs that model the curvature, 1 to 100; auto: 10, fewer where they "
+        "would take too much memory (lbfgs)",
     )
     range_weight: float | None = _option(
         None,
@@ -370,6 +375,12 @@ class Options:
     )
     enlarge: bool = _option(
         False, "size", "let --max_size enlarge smaller pictures"
+    )
+    print: str | None = _option(
+        None,
+        "size",
+        "instead of --max_size: the sheet to fill, as 60x40cm@300dpi or "
+        "24x16in@300dpi, turned as the picture is; enlarges",
     )
     scales: str | int | tuple[int, ...] = _option(
         "auto",
@@ -428,6 +439,12 @@ class Options:
                         f'received init "{self.init}".'
                     )
         self._check_color()
+        if self.print is not None and self.max_size != Options.max_size:
+            raise ValueError(
+                "`print` says how large the result is, and so does `max_size`; "
+                f'received both, print "{self.print}" and max_size '
+                f"{self.max_size}. Leave one of them out."
+            )
         self._check_weights()
         if not self.content_weight and not self.style_weight:
             raise ValueError(
@@ -558,7 +575,7 @@ class Options:
             found += [path for path in paths if path]
         return found
 
-    def optimizer_arguments(self) -> dict[str, float]:
+    def optimizer_arguments(self) -> dict[str, Any]:
         """The chosen optimiser's arguments, defaults filled in."""
         return {
             name: default
@@ -573,6 +590,16 @@ class Options:
             self.content_layers if self.content_weight else (),
             self.style_layers if self.style_weight else (),
         )
+
+    @property
+    def paper(self) -> Paper | None:
+        """What it is to be printed on."""
+        return None if self.print is None else Paper.parse(self.print)
+
+    @property
+    def enlarges(self) -> bool:
+        """Whether pictures may become larger than they are."""
+        return self.enlarge or self.print is not None
 
     def factors(self, size: tuple[int, int] | None = None) -> list[float]:
         """How much smaller each scale is than the result, coarse to fine.
@@ -669,6 +696,11 @@ def _validated(field: dataclasses.Field, value: Any) -> Any:
         return _scales(value)
     if field.name == "tile":
         return _tile(value)
+    if field.name == "history":
+        return _history(value)
+    if field.name == "print":
+        return None if value is None else str(Paper.parse(value))
+    value = _unpathed(value)
     choices = field.metadata["choices"]
     optional = field.default is None
     if optional and value is None:
@@ -721,10 +753,15 @@ def _blend(value: str | Iterable[float]) -> tuple[float, ...]:
     return blend
 
 
+def _unpathed(value: Any) -> Any:
+    """A path as text; anything else as it is."""
+    return value.__fspath__() if hasattr(value, "__fspath__") else value
+
+
 def _paths(value: Any) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if isinstance(parts, Iterable):
-        paths = tuple(parts)
+        paths = tuple(map(_unpathed, parts))
         if all(isinstance(path, str) and path for path in paths):
             return paths
     raise ValueError(f'expected paths, one for each style; received "{value}".')
@@ -749,6 +786,20 @@ def _scales(value: Any) -> str | int | tuple[int, ...]:
     raise ValueError(
         f"expected auto, a number from 1 to {MOST_SCALES}, or rising long "
         f'sides of at least {SMALLEST} pixels, as 256,512; received "{value}".'
+    )
+
+
+def _history(value: Any) -> str | int | None:
+    if value in (None, "auto"):
+        return value
+    try:
+        pairs = int(value)
+        if pairs == float(value) and 1 <= pairs <= 100:
+            return pairs
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(
+        f'expected auto, or a number from 1 to 100; received "{value}".'
     )
 
 

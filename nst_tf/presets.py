@@ -37,6 +37,11 @@ def merge(base: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
     if typed.get("optimizer", before) != before:
         for name in set().union(*OPTIMIZERS.values()):
             base.pop(name, None)
+    if typed.get("print") is not None:
+        base.pop("max_size", None)
+        base.pop("enlarge", None)
+    elif "max_size" in typed:
+        base.pop("print", None)
     if "strength" in typed:
         for name in WEIGHTS:
             base.pop(name, None)

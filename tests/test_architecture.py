@@ -18,7 +18,7 @@ SOURCES = {  # by dotted name within the package, as `engine.tiles`
 # From the ground up: a folder, or a module of the package's own. What shares a
 # storey does not know the other; within a folder anything goes but a circle.
 STOREYS = (
-    ("networks",),
+    ("networks", "paper"),
     ("options",),
     ("backend", "presets"),
     ("formulas",),
@@ -210,9 +210,15 @@ def test_formulas_do_no_input_or_output(name):
 
 
 def test_options_need_the_standard_library_only():
-    for name in ("networks", "options"):
-        packages = {dotted.split(".")[0] for dotted in imported(SOURCES[name])}
-        assert packages - {"nst_tf"} <= sys.stdlib_module_names
+    for name, known in (
+        ("networks", set()),
+        ("paper", set()),
+        ("options", {"networks", "paper"}),
+    ):
+        names = imported(SOURCES[name])
+        packages = {dotted.split(".")[0] for dotted in names} - {"nst_tf"}
+        assert packages <= sys.stdlib_module_names
+        assert neighbours(name) == known
 
 
 @pytest.mark.parametrize("name", SOURCES)

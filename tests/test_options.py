@@ -56,6 +56,7 @@ CHANGES = {
     "steps": {"steps": 0},
     "max_size": {"max_size": 0},
     "enlarge": {"enlarge": True},
+    "print": {"print": "60x40cm@300dpi"},
     "scales": {"scales": 3},
     "margin": {"margin": 0},
     "weights": {"weights": "elsewhere/ö.h5"},

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.backend import keras
+from nst_tf.backend import keras, no_remat
 from nst_tf.networks import LAYERS, NETWORKS
 from nst_tf.options import layer_name
 
@@ -124,6 +124,7 @@ def turned(kernel):
     return keras.ops.transpose(keras.ops.flip(kernel, (0, 1)), (0, 1, 3, 2))
 
 
+@no_remat()
 def features_model(
     kernels: Kernels,
     layers: Iterable[str],

@@ -176,7 +176,10 @@ def _info(field: dataclasses.Field) -> str:
         usual = getattr(Options(), field.name)
         text += ", of vgg19 " + ", ".join(f"{n}:{v:g}" for n, v in usual)
     if own:
-        text += "; usually " + ", ".join(f"{n} {v:g}" for n, v in own.items())
+        text += "; usually " + ", ".join(
+            f"{n} {v}" if isinstance(v, str) else f"{n} {v:g}"
+            for n, v in own.items()
+        )
     return text
 
 

@@ -354,6 +354,11 @@ def _check_options(options: Options, styles: int, max_steps: int) -> None:
             f'reads no files; received "{options.color_image}". Give it '
             "styles that have these colours."
         )
+    if options.print is not None:
+        raise ValueError(
+            "`print` should be left out in an export, which takes pictures of "
+            f'any size; received "{options.print}".'
+        )
     if isinstance(options.scales, tuple):
         raise ValueError(
             "`scales` should be a number in an export, which takes pictures "

@@ -110,8 +110,17 @@ def export(arguments: list[str]) -> int:
 def plan(arguments: list[str]) -> int:
     """Tells tiles, memory and time of a run of some size, without running."""
     given = flags.parse("plan", arguments)
-    size = _size(given.flags["size"])
     options = _options(given)
+    paper = options.paper
+    if paper and given.flags["size"]:
+        raise ValueError(
+            "`print` says how large the result is, and so does `size`; "
+            "received both. Leave one of them out."
+        )
+    if paper:
+        size = paper.pixels((paper.height, paper.width))
+    else:
+        size = _size(given.flags["size"])
     with environment.unheard():
         from nst_tf import forecast
         from nst_tf.machine import devices
@@ -121,8 +130,11 @@ def plan(arguments: list[str]) -> int:
     ):  # the numbers of the kernels do not count
         options = options.replace(weights="random")
     expected = forecast.forecast(size, options)
-    for height, width, steps in expected.plan.scales:
-        print(f"{width} x {height} px, {steps} steps of {options.optimizer}")
+    scales, history = expected.plan.scales, expected.plan.history
+    for scale, (height, width, steps) in enumerate(scales):
+        pairs = f" with {history[scale]} pairs" if history else ""
+        name = options.optimizer
+        print(f"{width} x {height} px, {steps} steps of {name}{pairs}")
     print(f"{expected} on {expected.plan.device}")
     return OK
 

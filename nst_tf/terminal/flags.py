@@ -74,6 +74,12 @@ STYLIZE = (
         "a result to run again; what is typed wins",
         first=True,
     ),
+    Flag(
+        "depth",
+        "files",
+        "bits a channel of the result: 8, or 16 of a .png or .tif",
+        8,
+    ),
     Flag("every", "files", "also save a picture each so many steps"),
     Flag("record", "files", "the recipe, as .json"),
     Flag("costs", "files", "the cost terms of each step, as .csv or .json"),
@@ -312,8 +318,8 @@ VOID = {
     "stylize": (),
     "batch": (),
     "video": (),
-    "export": ("max_size", *PLACES),
-    "plan": ("max_size", "enlarge"),
+    "export": ("max_size", "print", *PLACES),
+    "plan": ("max_size", "enlarge", *PLACES),
     "sweep": (),
     "figure": (),
     "patches": tuple(
@@ -354,6 +360,11 @@ def parse(command: str, arguments: list[str]) -> Given:
     fields = *_fields_of(command), *dataclasses.fields(Options)
     known = {field.name for field in fields}
     options = {n: v for n, v in typed.items() if n in known}
+    if {"print", "max_size"} <= set(options):
+        raise ValueError(
+            "`print` says how large the result is, and so does `max_size`; "
+            "received both. Leave one of them out."
+        )
     others = {
         flag.name: typed.get(flag.name, flag.default)
         for flag in _flags_of(command)
