@@ -1,9 +1,7 @@
 """Looking at what the network sees, at the terminal."""
 
-import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,6 @@ import tensorflow as tf
 
 from nst_tf import presets
 from nst_tf.files import images, record
-from nst_tf.forecast import duration
 from nst_tf.inputs import is_file
 from nst_tf.machine import devices, memory
 from nst_tf.options import Options, suggest
@@ -24,39 +21,8 @@ from nst_tf.study.axes import parse_axis
 from nst_tf.study.figures import FIGURES
 from nst_tf.study.sweep import Painted
 from nst_tf.terminal import flags
+from nst_tf.terminal.bar import TIMED, Bar
 from nst_tf.terminal.session import STOPPED, stop_signals
-
-
-class Bar:
-    """How many of how many; on a terminal only, and not if quiet."""
-
-    def __init__(self, what: str, quiet: bool):
-        self._what, self._quiet = what, quiet
-        self._live = not quiet and sys.stderr.isatty()
-        self._mark: tuple[int, float] | None = None
-
-    def show(self, count: int, total: int) -> None:
-        """Draws it; the first one pays for starting, and is not timed."""
-        if not self._live:
-            return
-        filled = 20 * count // total
-        text = f"[{'#' * filled}{'.' * (20 - filled)}] {count}/{total}"
-        text += f" {self._what}"
-        if self._mark is None:
-            self._mark = count, time.monotonic()
-        elif count > self._mark[0]:
-            each = (time.monotonic() - self._mark[1]) / (count - self._mark[0])
-            text += f"  {duration((total - count) * each)} left"
-        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        print("\r\033[K" + text[: width - 1], end="", file=sys.stderr)
-        sys.stderr.flush()
-
-    def say(self, text: str) -> None:
-        """Prints a line, unless quiet; the bar makes way."""
-        if self._live:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-        if not self._quiet:
-            print(text, file=sys.stderr, flush=True)
 
 
 def patches(given: flags.Given) -> int:
@@ -76,10 +42,10 @@ def patches(given: flags.Given) -> int:
     devices.select(typed["device"])
     names = "layers", "units", "per_image", "max_size"
     asked = {**given.options, **{name: typed[name] for name in names}}
-    bar = Bar("pictures", typed["quiet"])
+    bar = Bar(typed["quiet"], TIMED)
     with stop_signals() as stopped:
         for found in patches_.search(sources, **asked):
-            bar.show(found.count, found.total)
+            bar.show(found.count, found.total, "pictures")
             if stopped or found.count == found.total:
                 break
     for path in found.save(typed["output"]):
@@ -123,14 +89,14 @@ def _paint(given: flags.Given, axes, base, name: str) -> int:
     devices.select(given.flags["device"])
     painted = [cell.painted() for cell in grid.cells]
     waiting = [at for at, one in enumerate(painted) if one is None]
-    bar = Bar("steps", given.flags["quiet"])
+    bar = Bar(given.flags["quiet"], TIMED)
     bar.say(f"{len(painted)} pictures, {len(painted) - len(waiting)} done.")
     steps = [sum(grid.cells[at].prepare().plan.schedule) for at in waiting]
     with stop_signals() as stopped:
         for place, at in enumerate(waiting):
             for result in _painting(grid.cells[at]):
                 done = sum(steps[:place]) + result.count
-                bar.show(done, max(1, sum(steps)))
+                bar.show(done, sum(steps), "steps")
                 if stopped:
                     left = f"{len(waiting) - place} of {len(painted)} pictures"
                     return _stopped(
