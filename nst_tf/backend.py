@@ -6,6 +6,7 @@ when it is first imported.
 
 import contextlib
 import importlib
+import math
 import os
 import sys
 import warnings
@@ -82,6 +83,14 @@ def check() -> None:
             f"({str(error).splitlines()[0]}). Name one that "
             "tf.config.list_logical_devices() lists, or leave tf.device."
         ) from None
+    try:
+        tf.constant(math.inf) + 1.0
+    except tf.errors.InvalidArgumentError:
+        raise ValueError(
+            "`tf.debugging.enable_check_numerics` is on, and stops at numbers "
+            "that are not finite, which L-BFGS counts on meeting. Call "
+            "tf.debugging.disable_check_numerics() first."
+        ) from None
 
 
 @contextlib.contextmanager
@@ -94,6 +103,13 @@ def defaults() -> Iterator[None]:
         yield
     finally:
         _set(*before)
+
+
+@contextlib.contextmanager
+def no_remat() -> Iterator[None]:
+    """Layers made here are no part of a `keras.RematScope` around it."""
+    with keras.RematScope(mode=None):
+        yield
 
 
 def _set(data_format, floatx, policy) -> None:

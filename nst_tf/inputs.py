@@ -14,10 +14,10 @@ import tensorflow as tf
 from nst_tf import places as places_
 from nst_tf.engine import coloring
 from nst_tf.engine.objective import Anchor, Places
-from nst_tf.files import images
+from nst_tf.files import images, sizes
 from nst_tf.files import weights as weights_
 from nst_tf.machine.plan import Plan, resolve, scaled
-from nst_tf.options import PICTURES, SMALLEST, Options
+from nst_tf.options import PICTURES, Options
 
 SMALL = 0.4  # a style shorter than this, of the result, gets a warning
 
@@ -54,19 +54,16 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
     photograph = None
     if content is not None:
         photograph = _read(content, "content")
-        size = images.fit(
-            photograph.rgb.shape[:2], options.max_size, options.enlarge
-        )
+        size = sizes.fitted(photograph.rgb.shape[:2], options)
         plan = resolve(size, options)
         rgb = images.resize(photograph.rgb, size)
         alpha = photograph.alpha
     else:
-        shape = pictures[0].rgb.shape[:2]
-        size = images.fit(shape, options.max_size, options.enlarge)
+        size = sizes.fitted(pictures[0].rgb.shape[:2], options)
         plan = resolve(size, options)
         rgb, alpha = np.full((*size, 3), 0.5, "float32"), None
     name = "content" if content is not None else "style"
-    _check_size(name, size, options.factors(size)[0])
+    _check_size(name, size, options)
     styles = [
         _style(picture.rgb, size, options, k)
         for k, picture in enumerate(pictures)
@@ -167,13 +164,14 @@ def _check_sources(content, styles: list, options: Options) -> None:
             )
 
 
-def _check_size(name: str, size: tuple[int, int], largest: float) -> None:
+def _check_size(name: str, own, options: Options, size=None) -> None:
     """ValueError if a picture is too small at the coarsest scale."""
-    if min(size) / largest < SMALLEST:
+    largest, smallest = options.factors(size or own)[0], options.smallest
+    if min(own) / largest < smallest:
         raise ValueError(
-            f"`{name}` should be at least {SMALLEST} x {SMALLEST} pixels"
+            f"`{name}` should be at least {smallest} x {smallest} pixels"
             + (" at the coarsest of its scales" if largest > 1 else "")
-            + f"; received {size[1]} x {size[0]} (width x height) after "
+            + f"; received {own[1]} x {own[0]} (width x height) after "
             "--max_size. Use a larger picture"
             + (", fewer --scales" if largest > 1 else "")
             + " or a larger --max_size."
@@ -189,7 +187,7 @@ def _read(source, name: str) -> images.Picture:
 
 def _style(rgb: np.ndarray, size, options: Options, which: int) -> np.ndarray:
     fitted = style_size(rgb.shape[:2], size, options, which)
-    _check_size("style", fitted, options.factors(size)[0])
+    _check_size("style", fitted, options, size)
     largest = max(size) * min(1.0, options.style_scale_of(which))
     if max(fitted) < SMALL * largest:
         height, width = rgb.shape[:2]
@@ -217,9 +215,9 @@ def style_size(
     At scale 1 it is as long as the result, or as it is where it is smaller
     and nobody asked to enlarge; `style_scale` counts from there.
     """
-    usual = max(size) if options.enlarge else min(max(size), max(style))
+    usual = max(size) if options.enlarges else min(max(size), max(style))
     wanted = round(usual * options.style_scale_of(which))
-    wanted = max(wanted, min(SMALLEST, usual))
+    wanted = max(wanted, min(options.smallest, usual))
     return images.fit(style, wanted, enlarge=True)
 
 

@@ -206,15 +206,16 @@ def test_divergence_saves_the_last_good_picture(stylize, capsys):
 def test_out_of_memory_keeps_what_there_is(stylize, monkeypatch, capsys):
     from nst_tf import run
 
-    whole = run.Run
+    class ShortOfMemory(run.Run):
+        count = 0
 
-    def short_of_memory(*arguments):
-        for count, result in enumerate(whole(*arguments)):
-            if count == 2:
+        def __next__(self):
+            self.count += 1
+            if self.count == 3:
                 raise MemoryError
-            yield result
+            return super().__next__()
 
-    monkeypatch.setattr(run, "Run", short_of_memory)
+    monkeypatch.setattr(run, "Run", ShortOfMemory)
     assert stylize("--every=1", "--output=a.png") == 1
     assert "out of memory: " in capsys.readouterr().err
     assert record.read_recipe("a.png")["step"] == 1
@@ -270,6 +271,12 @@ def test_out_of_memory_keeps_what_there_is(stylize, monkeypatch, capsys):
         (["--from=content.png"], "carries no recipe"),
         (["--resume=text.png"], "--checkpoint wrote"),
         (["--max_size=60000", "--enlarge"], "out of memory"),
+        (["--print=60x40cm@300dpi", "--max_size=512"], "`print` says how"),
+        (["--print=60x40"], "as 60x40cm@300dpi"),
+        (["--print=90x90in@2400dpi"], "should: a smaller --print"),
+        (["--depth=16", "--output=a.jpg"], "`depth` of 16 bits needs .png"),
+        (["--depth=9"], "`depth` should be 8 or 16"),
+        (["--history=0"], "`history`: expected auto, or a number from 1"),
         (["stray"], "is no flag"),
     ],
 )

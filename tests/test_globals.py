@@ -92,12 +92,14 @@ TOLD = {  # several at once, for each takes an engine of its own
         distribution,
         lambda: keras.name_scope("outer"),
         keras.StatelessScope,
+        keras.RematScope,
     ),
     "wide": (
         lambda: floatx("float64"),
         lambda: policy("float64"),
         lambda: tf.device("GPU:7"),  # there is none: TensorFlow takes another
         lambda: keras.device("gpu:7"),
+        lambda: tf.GradientTape(persistent=True),
         rounding,
     ),
     "mixed": (
@@ -142,6 +144,15 @@ def eagerly():
 
 
 @contextlib.contextmanager
+def checked_numerics():
+    tf.debugging.enable_check_numerics()
+    try:
+        yield
+    finally:
+        tf.debugging.disable_check_numerics()
+
+
+@contextlib.contextmanager
 def no_such_gpu():
     with soft_placement(), tf.device("GPU:7"):
         yield
@@ -153,6 +164,7 @@ def no_such_gpu():
         (eagerly, r"Call tf.config.run_functions_eagerly\(False\) first"),
         (tf.Graph().as_default, "Call it outside"),
         (no_such_gpu, "tf.config.list_logical_devices"),
+        (checked_numerics, r"Call tf.debugging.disable_check_numerics\(\)"),
     ],
 )
 @pytest.mark.parametrize("verb", ["stylize", "export"])
@@ -211,7 +223,12 @@ nst_tf.stylize  # loads Keras, before TensorFlow can
 import os, tensorflow as tf
 tf.config.experimental.enable_op_determinism()
 tf.random.set_seed(0)
-print(paint())
+tf.experimental.numpy.experimental_enable_numpy_behavior()
+cpu, two = tf.config.list_physical_devices("CPU")[0], ["CPU:0", "CPU:1"]
+half = tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(cpu, [half, half])
+with tf.distribute.MirroredStrategy(two).scope():
+    print(paint())
 from keras import config
 print(config.backend(), config.floatx(), os.environ["KERAS_BACKEND"])
 """,

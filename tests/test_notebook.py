@@ -15,6 +15,7 @@ from nst_tf.files import record
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("ipykernel")
+pytest.importorskip("gradio")
 inputtransformer2 = pytest.importorskip("IPython.core.inputtransformer2")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,7 +68,7 @@ def test_tensorflow_is_never_installed(notebook):
     for cell in notebook.cells:
         for line in cell.source.splitlines():
             if line.strip().startswith(("%", "!")) and "install" in line:
-                assert "--no-deps ./" in line
+                assert "--no-deps ./" in line or line.endswith('"gradio>=6"')
 
 
 @pytest.mark.parametrize("uploaded", ["beside", "when asked"])
@@ -153,6 +154,12 @@ def test_it_runs_from_the_first_cell_to_the_last(
     recipe = record.read_recipe(painted)
     assert (recipe["scale"], recipe["step"]) == (1, 2)
     assert (tmp_path / "painted" / "model" / "saved_model.pb").is_file()
+    page = next(cell for cell in notebook.cells if cell.id == "page")
+    assert any(
+        '<iframe src="http://127.0.0.1:' in output.data.get("text/html", "")
+        for output in page.outputs
+        if "data" in output
+    )
 
 
 def _parameters(notebook):

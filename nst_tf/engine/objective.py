@@ -15,7 +15,8 @@ from nst_tf.engine.sight import Features, Masks, Means, Sight
 from nst_tf.engine.tracing import AnySize, whole_or_tiled
 from nst_tf.formulas import losses
 from nst_tf.formulas.statistics import STATISTICS, Statistic
-from nst_tf.options import Layers
+from nst_tf.networks import LAYERS
+from nst_tf.values import Layers
 
 
 class Numbers(NamedTuple):
@@ -94,6 +95,7 @@ class Objective(tf.Module):
       projections: see `Sight`.
       statistic: how styles are compared.
       sizes: see `Sight`; of a statistic that wants features scaled.
+      order: see `Sight`.
 
     Attributes:
       features: image -> `{layer: features}`.
@@ -111,6 +113,7 @@ class Objective(tf.Module):
         projections: Mapping[str, Any] | None = None,
         statistic: Statistic = STATISTICS["gram"],
         sizes: Mapping[str, float] | None = None,
+        order: Sequence[str] = LAYERS,
     ):
         super().__init__(name="objective")
         # A SavedModel finds a Keras model's variables only when they are
@@ -128,6 +131,7 @@ class Objective(tf.Module):
             projections,
             statistic,
             sizes if statistic.scaled else None,
+            order,
         )
         self._statistic = statistic
         self.features = AnySize(sight.features)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from nst_tf.engine import tiles
 from nst_tf.formulas import losses
 from nst_tf.formulas.statistics import STATISTICS, Statistic
-from nst_tf.options import LAYERS
+from nst_tf.networks import LAYERS
 
 Features = dict[str, tf.Tensor]
 FEWEST = 16  # positions: of fewer in a region no style can be told
@@ -57,6 +57,7 @@ class Sight:
         to be the features of which everything else speaks.
       statistic: what the moments of a style layer are.
       sizes: `{layer: size}` that features are divided by before moments.
+      order: all layers that the network has, each of the one before.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class Sight:
         projections: Mapping[str, Any] | None = None,
         statistic: Statistic = STATISTICS["gram"],
         sizes: Mapping[str, float] | None = None,
+        order: Sequence[str] = LAYERS,
     ):
         self.network = network
         self.content_layers = tuple(content_layers)
         self.style_layers = tuple(style_layers)
         layers = {*self.content_layers, *self.style_layers}
-        self.layers = sorted(layers, key=LAYERS.index)
+        self.layers = sorted(layers, key=order.index)
+        self._order = order
         self._tile, self._devices = tile, devices
         self._projections = {
             layer: tf.constant(matrix, tf.float32)
@@ -217,7 +220,8 @@ class Sight:
     def over_tiles(self, image: tf.Tensor, body, start) -> Any:
         """`tiles.over` the image's tiles, on all devices."""
         size = tf.shape(image)[1:3]
-        split = tiles.split(size, self._tile, tiles.halo(self.layers))
+        halo = tiles.halo(self.layers, self._order)
+        split = tiles.split(size, self._tile, halo)
         return tiles.over(split, body, start, self._devices)
 
     def _projected(self, layer: str, seen: tf.Tensor) -> tf.Tensor:

@@ -25,9 +25,16 @@ class AnySize:
         )
 
     def __call__(self, *arguments):
-        """The function's value; what is no tensor yet becomes one."""
+        """The function's value; what is no tensor yet becomes one.
+
+        To a caller's `tf.GradientTape` it is a constant: the gradient of a
+        whole optimisation takes minutes to trace, or never ends.
+        """
         given = tf.nest.map_structure(tf.convert_to_tensor, arguments)
-        return self.traced(*given)(*given)
+        if not tf.executing_eagerly():  # a graph is being traced
+            return self.traced(*given)(*given)
+        with tf.init_scope():
+            return self.traced(*given)(*given)
 
     def traced(self, *tensors) -> Callable[..., Any]:
         """The trace that serves such tensors."""

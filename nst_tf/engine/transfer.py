@@ -25,7 +25,8 @@ from nst_tf.engine.tracing import whole_or_tiled
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.optimizers import Optimizer
 from nst_tf.formulas.statistics import STATISTICS
-from nst_tf.options import LAYERS, Options
+from nst_tf.networks import LAYERS, NETWORKS
+from nst_tf.options import PAIRS, Options
 
 # What the default weights make of alpha E_C / (beta J_S), see `_balanced`.
 BALANCE = 0.05
@@ -175,34 +176,34 @@ class Transfer(tf.Module):
             return costs, gradient
         with tf.control_dependencies([gradient]):  # when memory is free again
             image = tf.identity(image)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(image)
-            extra = losses.out_of_range(image) * self._range_weight
-            extra *= numbers.content_weight + numbers.style_weight
-            if masks.given:
-                extra /= masks.painted
-            if anchor:
-                away = losses.temporal_cost(
-                    image, anchor.picture, anchor.confidence
-                )
-                extra += anchor.weight * away
-            if detail:
-                lost = losses.detail_cost(
-                    detail.laplacian, image, detail.weight
-                )
-                extra += numbers.detail_weight * lost
+        extra = losses.out_of_range(image) * self._range_weight
+        extra *= numbers.content_weight + numbers.style_weight
+        if masks.given:
+            extra /= masks.painted
+        if anchor:
+            away = losses.temporal_cost(
+                image, anchor.picture, anchor.confidence
+            )
+            extra += anchor.weight * away
+        if detail:
+            lost = losses.detail_cost(detail.laplacian, image, detail.weight)
+            extra += numbers.detail_weight * lost
         costs = costs._replace(total=costs.total + extra)
-        back = tape.gradient(extra, image)
+        back = tf.gradients(extra, image)[0]
         if masks.given:
             back *= masks.free
         return costs, gradient + back
 
     def restore(self, arrays: Sequence[Any]) -> State:
         """The state whose flat list of tensors `arrays` is."""
-        image, zero = tf.constant(arrays[1]), tf.zeros([])
+        image, zero = tf.zeros([1, 1, 1, 3]), tf.zeros([])
         costs = self.objective.no_costs()
         slots = self._optimizer(0.0).init(image)
         shape = State(zero, image, costs, image, slots, image, costs)
+        missing = len(tf.nest.flatten(shape)) - len(arrays)
+        if missing:  # pairs that the run had no room for
+            kept = len(slots.steps) - missing // 2
+            shape = shape._replace(slots=optimizers.fewer_pairs(slots, kept))
         flat = [tf.constant(array) for array in arrays]
         return tf.nest.pack_sequence_as(shape, flat)
 
@@ -220,6 +221,7 @@ class Transfer(tf.Module):
         anchor: Anchor | None = None,
         places: Places = WHOLE,
         strength: float | None = None,
+        history: Sequence[int] = (),
     ) -> Iterator[Snapshot]:
         """Optimises from coarse to fine; yields at steps 0 and `milestones`.
 
@@ -242,6 +244,8 @@ class Transfer(tf.Module):
             painted stays the content.
           strength: from 0 to 1, of the style; sets the content's weight at
             each scale.
+          history: pairs that L-BFGS keeps at each scale, at most its own
+            number; that if empty.
         """
         first, state = resume or (0, None)
         advance = advance or self.advance
@@ -272,6 +276,9 @@ class Transfer(tf.Module):
                     painted = tf.cast(targets.masks.free, tf.bool)
                     image = tf.where(painted, image, self._widened(small))
                 state = self.start(image, targets, own)
+                if history:
+                    slots = optimizers.fewer_pairs(state.slots, history[scale])
+                    state = state._replace(slots=slots)
                 yield self._snapshot(scale, state)
             image = small = None  # their memory is free for the steps
             if scale + 1 == len(factors):
@@ -353,6 +360,8 @@ def build(
     arguments = dict(options.optimizer_arguments())
     takes_rate = arguments.pop("learning_rate", None) is not None
     range_weight = arguments.pop("range_weight", 0.0)
+    if arguments.get("history") == "auto":
+        arguments["history"] = PAIRS
     method = functools.partial(
         getattr(optimizers, options.optimizer), **arguments
     )
@@ -366,6 +375,7 @@ def build(
         projections=projections,
         statistic=STATISTICS[options.style_statistic],
         sizes=dict(zip(LAYERS, vgg.FEATURE_SIZES, strict=True)),
+        order=NETWORKS[options.network].layers,
     )
     by_rate = method if takes_rate else lambda rate: method()
     return Transfer(

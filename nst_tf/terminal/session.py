@@ -38,22 +38,17 @@ def stylize(given: flags.Given) -> int:
     tf.get_logger().setLevel("ERROR")  # a retracing is no news to a painter
     devices.select(typed["device"])
     inputs = inputs_.prepare(content, styles or None, options=options)
-    with stop_signals() as stopped:
-        return _follow(
-            inputs,
-            Progress(inputs, typed["quiet"]),
-            writers,
-            resume,
-            past,
-            stopped,
-        )
-
-
-def _follow(inputs, progress, writers, resume, past, stopped) -> int:
-    """Consumes the run's results; whatever happens, the last is saved."""
-    result, code = None, 0
     strides = writers.strides(sum(inputs.plan.schedule))
     run = run_.Run(inputs, strides, 1.0, resume)
+    del content, styles, inputs, resume  # the run has them
+    progress = Progress(run, typed["quiet"])
+    with stop_signals() as stopped:
+        return _follow(run, progress, writers, past, stopped)
+
+
+def _follow(run, progress, writers, past, stopped) -> int:
+    """Consumes the run's results; whatever happens, the last is saved."""
+    result, code = None, 0
     try:
         for result in run:
             if progress.first:
@@ -64,12 +59,8 @@ def _follow(inputs, progress, writers, resume, past, stopped) -> int:
                 break
     except (tf.errors.ResourceExhaustedError, MemoryError):
         progress.say("")
-        plan = inputs.plan
-        complain(
-            memory.out_of_memory(
-                plan.size, inputs.options, plan.arithmetic.tile
-            )
-        )
+        plan, tile = run.plan, run.plan.arithmetic.tile
+        complain(memory.out_of_memory(plan.size, run.options, tile))
         code = 1
     except OSError as error:  # the disk is full, say: save what can be saved
         progress.say("")

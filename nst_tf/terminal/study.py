@@ -1,19 +1,20 @@
 """Looking at what the network sees, at the terminal."""
 
-import os
+import dataclasses
+import math
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
 
 from nst_tf import presets
+from nst_tf.batches import cluster, stream
+from nst_tf.batches.jobs import Job
 from nst_tf.files import images, record
-from nst_tf.forecast import duration
 from nst_tf.machine import devices, memory
-from nst_tf.options import Options, suggest
+from nst_tf.options import Options
 from nst_tf.result import Result
 from nst_tf.study import found as found_
 from nst_tf.study import patches as patches_
@@ -23,39 +24,9 @@ from nst_tf.study.axes import parse_axis
 from nst_tf.study.figures import FIGURES
 from nst_tf.study.sweep import Painted
 from nst_tf.terminal import flags
+from nst_tf.terminal.bar import TIMED, Bar
 from nst_tf.terminal.session import STOPPED, stop_signals
-
-
-class Bar:
-    """How many of how many; on a terminal only, and not if quiet."""
-
-    def __init__(self, what: str, quiet: bool):
-        self._what, self._quiet = what, quiet
-        self._live = not quiet and sys.stderr.isatty()
-        self._mark: tuple[int, float] | None = None
-
-    def show(self, count: int, total: int) -> None:
-        """Draws it; the first one pays for starting, and is not timed."""
-        if not self._live:
-            return
-        filled = 20 * count // total
-        text = f"[{'#' * filled}{'.' * (20 - filled)}] {count}/{total}"
-        text += f" {self._what}"
-        if self._mark is None:
-            self._mark = count, time.monotonic()
-        elif count > self._mark[0]:
-            each = (time.monotonic() - self._mark[1]) / (count - self._mark[0])
-            text += f"  {duration((total - count) * each)} left"
-        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        print("\r\033[K" + text[: width - 1], end="", file=sys.stderr)
-        sys.stderr.flush()
-
-    def say(self, text: str) -> None:
-        """Prints a line, unless quiet; the bar makes way."""
-        if self._live:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-        if not self._quiet:
-            print(text, file=sys.stderr, flush=True)
+from nst_tf.values import suggest
 
 
 def patches(given: flags.Given) -> int:
@@ -67,18 +38,19 @@ def patches(given: flags.Given) -> int:
             "--images=photos."
         )
     sources = patches_.listed(typed["images"])
-    found_.outputs(typed["output"], typed["layers"], sources)
+    network = given.options.get("network", "vgg19")
+    found_.outputs(typed["output"], typed["layers"], sources, network)
     if typed["record"]:
         files = found_.files(sources)
         record.check_path(typed["record"], "record", (".json",), files)
     tf.get_logger().setLevel("ERROR")
     devices.select(typed["device"])
-    names = "layers", "units", "per_image", "max_size"
+    names = "layers", "units", "per_image", "max_size", "by"
     asked = {**given.options, **{name: typed[name] for name in names}}
-    bar = Bar("pictures", typed["quiet"])
+    bar = Bar(typed["quiet"], TIMED)
     with stop_signals() as stopped:
         for found in patches_.search(sources, **asked):
-            bar.show(found.count, found.total)
+            bar.show(found.count, found.total, "pictures")
             if stopped or found.count == found.total:
                 break
     for path in found.save(typed["output"]):
@@ -117,19 +89,33 @@ def figure(given: flags.Given) -> int:
 
 
 def _paint(given: flags.Given, axes, base, name: str) -> int:
+    if given.flags["workers"]:
+        cluster.check(given.flags["workers"])
+        if not given.flags["content"]:
+            raise ValueError(
+                "`workers` paint photographs, but there is no `content`. Give "
+                "one, or leave --workers out."
+            )
     grid, files = _grid(given, axes, base, name)
     tf.get_logger().setLevel("ERROR")
     devices.select(given.flags["device"])
     painted = [cell.painted() for cell in grid.cells]
     waiting = [at for at, one in enumerate(painted) if one is None]
-    bar = Bar("steps", given.flags["quiet"])
+    bar = Bar(given.flags["quiet"], TIMED)
     bar.say(f"{len(painted)} pictures, {len(painted) - len(waiting)} done.")
+    if given.flags["workers"] and waiting:
+        code = _by_workers(given.flags, [grid.cells[at] for at in waiting])
+        if code:
+            return code
+        painted = [cell.painted() for cell in grid.cells]
+        # What failed there tells here why; what diverged leaves a picture.
+        waiting = [at for at, one in enumerate(painted) if one is None]
     steps = [sum(grid.cells[at].prepare().plan.schedule) for at in waiting]
     with stop_signals() as stopped:
         for place, at in enumerate(waiting):
             for result in _painting(grid.cells[at]):
                 done = sum(steps[:place]) + result.count
-                bar.show(done, max(1, sum(steps)))
+                bar.show(done, sum(steps), "steps")
                 if stopped:
                     left = f"{len(waiting) - place} of {len(painted)} pictures"
                     return _stopped(
@@ -141,6 +127,47 @@ def _paint(given: flags.Given, axes, base, name: str) -> int:
     whole = [one for one in painted if one]
     _write(grid, whole, files, bar)
     return int(any(one.diverged for one in whole))
+
+
+def _by_workers(typed, cells: list[sweep_.Cell]) -> int:
+    """Cells painted as a batch's jobs; the exit code of what stopped it."""
+    from nst_tf.terminal import batch
+
+    bar = Bar(typed["quiet"], TIMED)
+    jobs = [
+        Job(
+            number,
+            cell.content,
+            tuple(cell.style or ()),
+            cell.options,
+            str(cell.path.parent.resolve()),
+            cell.path.name,
+        )
+        for number, cell in enumerate(cells, 1)
+    ]
+    sizes = [cell.prepare().plan.size for cell in cells]
+    largest = max(range(len(cells)), key=lambda at: math.prod(sizes[at]))
+    sample = sizes[largest], cells[largest].options
+    machine = typed["workers"], None, typed["device"]
+    try:
+        with (
+            batch.unlogged(),
+            batch.stop_signals(),
+            cluster.opened(len(jobs), sample, *machine) as crew,
+        ):
+            seat = crew.seat._replace(thumbnails=False)
+            crew = dataclasses.replace(crew, seat=seat)
+            for count, _ in enumerate(stream.finished(crew, jobs), 1):
+                bar.show(count, len(jobs), "pictures")
+    except stream.Stopped as stopped:
+        bar.say(f"nst-tf: stopped: {stopped} What is finished stays.")
+        return 1
+    except batch.Signal as stopped:
+        return _stopped(
+            stopped.number,
+            "what is finished stays; the same command goes on there.",
+        )
+    return 0
 
 
 def _painting(cell: sweep_.Cell) -> Iterator[Result]:

@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from nst_tf.options import LAYERS, Options
+from nst_tf.networks import LAYERS
+from nst_tf.options import Options
 
 
 def run_nst_tf(job: dict) -> dict:
