@@ -97,26 +97,24 @@ def test_a_new_option_appears_by_itself(form, monkeypatch):
     assert (made.minimum, made.maximum) == (0, 1)
 
 
+def shown_again(form, options):
+    """What is read of a form that shows these options."""
+    *values, usual = [update["value"] for update in form.updates(options)]
+    shown = dict(zip(form.names(), values, strict=True))
+    return Options.from_dict(form.read(form.weighed(shown, usual)))
+
+
 @pytest.mark.parametrize("name", ["", *presets.names()])
 def test_what_the_form_shows_is_what_it_reads(form, name):
     options = Options.from_dict(presets.read(name) if name else {})
     assert Options.from_dict(form.read(form.shown(options))) == options
-    *values, usual = [update["value"] for update in form.updates(options)]
-    shown = dict(zip(form.names(), values, strict=True))
-    read = form.read(form.weighed(shown, usual))
-    assert Options.from_dict(read) == options
-
-
-@pytest.mark.parametrize("name", ["", *presets.names()])
-def test_a_strength_that_is_moved_is_in_place_of_the_weights(form, name):
-    options = Options.from_dict(presets.read(name) if name else {})
+    assert shown_again(form, options) == options
+    # A strength that is moved is in place of the weights.
     shown = {**form.shown(options), "strength": 0.3}
-    assert Options.from_dict(form.weighed(shown, True)) == options
-    moved = Options.from_dict(form.weighed(shown, False))
+    assert Options.from_dict(form.read(form.weighed(shown, True))) == options
+    moved = Options.from_dict(form.read(form.weighed(shown, False)))
     assert moved.strength == 0.3
-    *values, usual = [update["value"] for update in form.updates(moved)]
-    again = dict(zip(form.names(), values, strict=True))
-    assert Options.from_dict(form.weighed(again, usual)) == moved
+    assert shown_again(form, moved) == moved
 
 
 @pytest.mark.parametrize("name", ["init", "weights", "color_image"])

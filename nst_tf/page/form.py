@@ -181,7 +181,7 @@ def _info(field: dataclasses.Field) -> str:
     text = text.replace("--", "")
     low, high = bounds(field)
     slides = FIRST.get(field.name, ("", None))[1]  # and shows its ends
-    if not slides and None not in (low, high) and high <= LARGE:
+    if not slides and low is not None and high is not None and high <= LARGE:
         text += f"; {low:g} to {high:g}"
     own = {
         name: arguments[field.name]
