@@ -5,15 +5,16 @@ name, default, group, help and bounds are said once. Standard library only.
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from nst_tf import values
 from nst_tf.networks import NETWORKS
 from nst_tf.paper import Paper
+from nst_tf.values import Layers
 
 # What each optimiser understands, with its defaults.
 OPTIMIZERS: dict[str, dict[str, Any]] = {
@@ -35,7 +36,6 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 }
 PAIRS = 10  # that L-BFGS keeps where there is room
 STATISTICS = "gram", "wasserstein"  # see formulas/statistics.py
-Layers = tuple[tuple[str, float], ...]
 ALPHA, EVERYWHERE = "alpha", "all"  # masks that are no file
 # The options that name pictures, and the words that name none.
 PICTURES: dict[str, tuple[str, ...]] = {
@@ -49,14 +49,6 @@ PICTURES: dict[str, tuple[str, ...]] = {
 # Long side in pixels of the coarsest size that is chosen for any picture:
 # what VGG-19 sees at once is then a large part of it, and strokes are broad.
 COARSEST = 256
-SMALLEST = 16  # pixels, the side of what any network takes
-MOST_SCALES = 8
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """' Did you mean "x"?' with the nearest known word, or ''."""
-    close = difflib.get_close_matches(str(word), list(known), 1, 0.6)
-    return f' Did you mean "{close[0]}"?' if close else ""
 
 
 def steps_at(scale: int, steps: Any) -> Any:
@@ -68,91 +60,21 @@ def steps_at(scale: int, steps: Any) -> Any:
     return -(-steps // 2 ** max(0, scale - 1))
 
 
-def layer_name(name: str, network: str = "vgg19") -> str:
-    """`conv4_2` or `relu4_2` -> `block4_conv2`; ValueError if unknown."""
-    title, layers, content, style, *_ = NETWORKS[network]
-    canonical = str(name).strip().lower()
-    for prefix in ("conv", "relu"):
-        if canonical.startswith(prefix) and "_" in canonical:
-            block, _, conv = canonical[len(prefix) :].partition("_")
-            canonical = f"block{block}_conv{conv}"
-    if canonical not in layers:
-        raise ValueError(
-            f"a layer should be one of {title}'s, {layers[0]} to "
-            f'{layers[-1]}; received "{name}".'
-            + (
-                suggest(canonical, layers)
-                or f" Usual are {', '.join([*content, *style])}."
-            )
-        )
-    return canonical
-
-
-def _number(value: Any, what: str) -> float:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(
-            f'{what} should be a number; received "{value}".'
-        ) from None
-    if not math.isfinite(number):
-        raise ValueError(f"{what} should be finite; received {value}.")
-    return number + 0.0  # -0.0 is 0.0
-
-
-def _check_range(what: str, number: float, low: float, high: float) -> None:
-    if low <= number <= high:
-        return
-    bounds = f"{low:.12g} to {high:.12g}"
-    if high == math.inf:
-        bounds = f"at least {low:.12g}"
-    raise ValueError(f"{what} should be {bounds}; received {number:.12g}.")
-
-
-def parse_layers(
-    value: str | Mapping[str, float] | Iterable, network: str = "vgg19"
-) -> Layers:
-    """`"conv1_1:0.2,conv2_1"` or a mapping -> `((name, weight), ...)`.
-
-    A layer without a weight gets an equal share, 1 / number of layers.
-    """
-    if isinstance(value, str):
-        parts = [part.partition(":") for part in value.split(",")]
-        pairs: list = [(name, weight or None) for name, _, weight in parts]
-    elif isinstance(value, Mapping):
-        pairs = list(value.items())
-    else:
-        pairs = _pairs(value)
-    if not pairs:
-        raise ValueError("give at least one layer; received none.")
-    layers: list[tuple[str, float]] = []
-    for name, weight in pairs:
-        layer = layer_name(name, network)
-        if layer in dict(layers):
-            raise ValueError(f'give each layer once; "{layer}" came twice.')
-        share = 1 / len(pairs) if weight is None else _number(weight, layer)
-        _check_range(f"the weight of {layer}", share, 0, math.inf)
-        layers.append((layer, share))
-    return tuple(layers)
-
-
-def _pairs(value: Iterable) -> list:
-    try:
-        pairs = [(p, None) if isinstance(p, str) else p for p in value]
-        return [(name, weight) for name, weight in pairs]
-    except (TypeError, ValueError):
-        raise ValueError(
-            "expected NAME[:WEIGHT],... or pairs of a name and a weight; "
-            f'received "{value}".'
-        ) from None
-
-
 def _option(
-    default, group, help_text, low=None, high=None, choices=(), first=False
+    default,
+    group,
+    help_text,
+    low=None,
+    high=None,
+    choices=(),
+    first=False,
+    read=None,
 ):
-    """A field; `first` are those that a short help shows."""
+    """A field; `first` are those that a short help shows.
+
+    `read` brings what is typed into its own type, where that is not told by
+    the default and the annotation.
+    """
     return dataclasses.field(
         default=default,
         metadata={
@@ -162,6 +84,7 @@ def _option(
             "high": high,
             "choices": tuple(choices),
             "first": first,
+            "read": read,
         },
     )
 
@@ -207,12 +130,14 @@ class Options:
         "costs",
         "layers that hold the content, as NAME[:WEIGHT],...; by default the "
         "network's own",
+        read=values.later,
     )
     style_layers: Layers = _option(
         None,
         "costs",
         "layers whose Gram matrices hold the style, as NAME[:WEIGHT],...; by "
         "default the network's own",
+        read=values.later,
     )
     style_statistic: str = _option(
         "gram",
@@ -232,7 +157,10 @@ class Options:
     )
     # Styles
     style_blend: tuple[float, ...] = _option(
-        (), "styles", "weights of several styles, as 2,1; equal by default"
+        (),
+        "styles",
+        "weights of several styles, as 2,1; equal by default",
+        read=values.blend,
     )
     style_scale: float = _option(
         1.0,
@@ -248,6 +176,7 @@ class Options:
         "styles",
         "of several styles, as 1,0.5: by how much more, or less, than "
         "--style_scale says",
+        read=values.style_scales,
     )
     # Colours
     color: str = _option(
@@ -280,12 +209,14 @@ class Options:
         "places",
         "PATH of a mask of where a style goes, or all; given once for each "
         "style, in their order",
+        read=values.paths,
     )
     style_mask: tuple[str, ...] = _option(
         (),
         "places",
         "PATH of a mask of what part of a style to learn from, or all; given "
         "once for each style",
+        read=values.paths,
     )
     detail_mask: str | None = _option(
         None,
@@ -346,6 +277,7 @@ class Options:
         "optimiser",
         "pairs that model the curvature, 1 to 100; auto: 10, fewer where they "
         "would take too much memory (lbfgs)",
+        read=values.history,
     )
     range_weight: float | None = _option(
         None,
@@ -381,12 +313,14 @@ class Options:
         "size",
         "instead of --max_size: the sheet to fill, as 60x40cm@300dpi or "
         "24x16in@300dpi, turned as the picture is; enlarges",
+        read=values.paper,
     )
     scales: str | int | tuple[int, ...] = _option(
         "auto",
         "size",
         "coarse to fine: how many sizes, each twice the last; or the long "
         "sides to pass through, as 256,512; auto: from about 256 px",
+        read=values.scales,
     )
     margin: int = _option(
         8, "size", "pixels painted beyond the frame and cut off", 0, 16
@@ -418,6 +352,7 @@ class Options:
         "network",
         "side in pixels of the parts computed one at a time, a multiple of "
         "16; off; auto: what fits into the memory there is",
+        read=values.tile,
     )
     jit: str = _option(
         "auto",
@@ -428,7 +363,7 @@ class Options:
     )
 
     def __post_init__(self):
-        validate(self)
+        values.validate(self)
         self._check_network()
         self._check_optimizer()
         if self.init != "noise":
@@ -466,7 +401,7 @@ class Options:
         ):
             given = getattr(self, name)
             try:
-                layers = parse_layers(
+                layers = values.parse_layers(
                     usual if given is None else given, self.network
                 )
             except ValueError as error:
@@ -614,7 +549,7 @@ class Options:
             count = self.scales
         else:
             halvings = int(math.log2(max(1, short / self.smallest)))
-            largest = min(MOST_SCALES, 1 + halvings)
+            largest = min(values.MOST_SCALES, 1 + halvings)
             count = 1 + round(math.log2(max(1, long / COARSEST)))
             count = max(1, min(count, largest))
         return [2.0**k for k in reversed(range(count))]
@@ -630,24 +565,24 @@ class Options:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` gives the same options back."""
-        values = dataclasses.asdict(self)
+        plain = dataclasses.asdict(self)
         for name in ("content_layers", "style_layers"):
-            values[name] = dict(values[name])
-        for name, value in values.items():
+            plain[name] = dict(plain[name])
+        for name, value in plain.items():
             if isinstance(value, tuple):
-                values[name] = list(value)
-        return values
+                plain[name] = list(value)
+        return plain
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Options":
+    def from_dict(cls, given: Mapping[str, Any]) -> "Options":
         """Options from a mapping; ValueError names an unknown key."""
         known = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
+        for name in given:
             if name not in known:
                 raise ValueError(
-                    f"`{name}` is not an option." + suggest(name, known)
+                    f"`{name}` is not an option." + values.suggest(name, known)
                 )
-        return cls(**values)
+        return cls(**given)
 
     def replace(self, **changes) -> "Options":
         """A copy with some options changed, validated anew.
@@ -665,153 +600,3 @@ class Options:
         """Hexadecimal sha256 of the options: equal if and only if they are."""
         text = json.dumps(self.to_dict())
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def validate(options: Any) -> None:
-    """Brings each field of a table like this one into its own type.
-
-    Raises:
-      ValueError: with the option in backticks, what was expected and what
-        was received.
-    """
-    for field in dataclasses.fields(options):
-        try:
-            value = _validated(field, getattr(options, field.name))
-        except ValueError as error:
-            raise ValueError(f"`{field.name}`: {error}") from None
-        object.__setattr__(options, field.name, value)
-
-
-def _validated(field: dataclasses.Field, value: Any) -> Any:
-    """One option's value in its own type, or ValueError."""
-    if field.name.endswith("_layers"):
-        return value  # what there is depends on the network
-    if field.name == "style_blend":
-        return _blend(value)
-    if field.name == "style_scales":
-        return _style_scales(value)
-    if field.name in ("content_mask", "style_mask"):
-        return _paths(value)
-    if field.name == "scales":
-        return _scales(value)
-    if field.name == "tile":
-        return _tile(value)
-    if field.name == "history":
-        return _history(value)
-    if field.name == "print":
-        return None if value is None else str(Paper.parse(value))
-    value = _unpathed(value)
-    choices = field.metadata["choices"]
-    optional = field.default is None
-    if optional and value is None:
-        return None
-    if choices:
-        if value not in choices:
-            raise ValueError(
-                f"expected one of {', '.join(choices)}; "
-                f'received "{value}".' + suggest(value, choices)
-            )
-        return value
-    if isinstance(field.default, bool):
-        if not isinstance(value, bool):
-            raise ValueError(f'expected true or false; received "{value}".')
-        return value
-    if "str" in str(field.type):
-        if not isinstance(value, str) or not value:
-            raise ValueError(f'expected a word or a path; received "{value}".')
-        return value
-    number = _number(value, "it")
-    if "int" in str(field.type):
-        if number != int(number):
-            raise ValueError(f"expected a whole number; received {value}.")
-        number = int(number)
-    low, high = field.metadata["low"], field.metadata["high"]
-    _check_range("it", number, low, high)
-    return number
-
-
-def _numbers(value: str | Iterable[float], what: str) -> tuple[float, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, Iterable):
-        raise ValueError(f'expected numbers as in 2,1; received "{value}".')
-    return tuple(_number(part, what) for part in parts)
-
-
-def _style_scales(value: str | Iterable[float]) -> tuple[float, ...]:
-    scales = _numbers(value, "a scale")
-    for scale in scales:
-        _check_range("a scale", scale, 0.01, 16)
-    return scales
-
-
-def _blend(value: str | Iterable[float]) -> tuple[float, ...]:
-    blend = _numbers(value, "a blend weight")
-    for weight in blend:
-        _check_range("a blend weight", weight, 0, math.inf)
-    if blend and not sum(blend):
-        raise ValueError("expected a positive sum; received only zeros.")
-    return blend
-
-
-def _unpathed(value: Any) -> Any:
-    """A path as text; anything else as it is."""
-    return value.__fspath__() if hasattr(value, "__fspath__") else value
-
-
-def _paths(value: Any) -> tuple[str, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
-    if isinstance(parts, Iterable):
-        paths = tuple(map(_unpathed, parts))
-        if all(isinstance(path, str) and path for path in paths):
-            return paths
-    raise ValueError(f'expected paths, one for each style; received "{value}".')
-
-
-def _scales(value: Any) -> str | int | tuple[int, ...]:
-    """`auto`, a count, or ascending long sides; no side is under 16."""
-    if value == "auto":
-        return value
-    many = isinstance(value, str | Iterable)
-    parts = str(value).split(",") if isinstance(value, str) else value
-    try:
-        numbers = [int(part) for part in (parts if many else [value])]
-        exact = numbers == [float(p) for p in (parts if many else [value])]
-    except (TypeError, ValueError, OverflowError):
-        numbers, exact = [], False
-    if exact and len(numbers) == 1 and 1 <= numbers[0] <= MOST_SCALES:
-        return numbers[0]
-    rising = sorted(set(numbers)) == numbers and len(numbers) < MOST_SCALES
-    if exact and rising and numbers and numbers[0] >= SMALLEST:
-        return tuple(numbers)
-    raise ValueError(
-        f"expected auto, a number from 1 to {MOST_SCALES}, or rising long "
-        f'sides of at least {SMALLEST} pixels, as 256,512; received "{value}".'
-    )
-
-
-def _history(value: Any) -> str | int | None:
-    if value in (None, "auto"):
-        return value
-    try:
-        pairs = int(value)
-        if pairs == float(value) and 1 <= pairs <= 100:
-            return pairs
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise ValueError(
-        f'expected auto, or a number from 1 to 100; received "{value}".'
-    )
-
-
-def _tile(value: Any) -> str | int:
-    if value in ("auto", "off"):
-        return value
-    try:
-        side = int(value)
-        if side == float(value) and side >= 64 and side % 16 == 0:
-            return side
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise ValueError(
-        f'expected auto, off, or a multiple of 16 from 64; received "{value}".'
-    )

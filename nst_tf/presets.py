@@ -4,7 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from nst_tf.options import OPTIMIZERS, Options, suggest
+from nst_tf.options import OPTIMIZERS, Options
+from nst_tf.values import suggest
 
 WEIGHTS = "content_weight", "style_weight"  # what a strength stands for
 

@@ -19,6 +19,7 @@ SOURCES = {  # by dotted name within the package, as `engine.tiles`
 # storey does not know the other; within a folder anything goes but a circle.
 STOREYS = (
     ("networks", "paper"),
+    ("values",),
     ("options",),
     ("backend", "presets"),
     ("formulas",),
@@ -213,7 +214,8 @@ def test_options_need_the_standard_library_only():
     for name, known in (
         ("networks", set()),
         ("paper", set()),
-        ("options", {"networks", "paper"}),
+        ("values", {"networks", "paper"}),
+        ("options", {"networks", "paper", "values"}),
     ):
         names = imported(SOURCES[name])
         packages = {dotted.split(".")[0] for dotted in names} - {"nst_tf"}

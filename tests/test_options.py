@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nst_tf import options
+from nst_tf import values
 from nst_tf.networks import LAYERS, NETWORKS
 from nst_tf.options import OPTIMIZERS, Options, steps_at
 
@@ -192,16 +192,16 @@ def test_enlarge_is_true_or_false(value):
     "word", ["block4_conv2", "conv4_2", "relu4_2", "Conv4_2", " RELU4_2 "]
 )
 def test_layers_have_several_names(word):
-    assert options.layer_name(word) == "block4_conv2"
+    assert values.layer_name(word) == "block4_conv2"
 
 
 def test_every_layer_has_every_name():
     assert len(LAYERS) == 16
     for layer in LAYERS:
         block, conv = layer[5], layer[-1]
-        assert options.layer_name(layer) == layer
-        assert options.layer_name(f"conv{block}_{conv}") == layer
-        assert options.layer_name(f"relu{block}_{conv}") == layer
+        assert values.layer_name(layer) == layer
+        assert values.layer_name(f"conv{block}_{conv}") == layer
+        assert values.layer_name(f"relu{block}_{conv}") == layer
 
 
 @pytest.mark.parametrize(
@@ -210,13 +210,13 @@ def test_every_layer_has_every_name():
 def test_unknown_layers_are_rejected_with_a_suggestion(word):
     message = f'received "{word}"\\. Did you mean "block4_conv2"'
     with pytest.raises(ValueError, match=message):
-        options.layer_name(word)
+        values.layer_name(word)
 
 
 @pytest.mark.parametrize("word", ["", "conv1_3", "conv6_1", "fc1", "conv4_2_1"])
 def test_layers_that_are_not_in_the_network_are_rejected(word):
     with pytest.raises(ValueError, match="block1_conv1 to block5_conv4"):
-        options.layer_name(word)
+        values.layer_name(word)
 
 
 @pytest.mark.parametrize(
@@ -246,12 +246,12 @@ def test_layers_with_weights(name, value):
 )
 def test_layers_without_weights_have_equal_shares(value):
     expected = (("block1_conv1", 0.5), ("block2_conv1", 0.5))
-    assert options.parse_layers(value) == expected
+    assert values.parse_layers(value) == expected
 
 
 def test_layers_with_and_without_weights_mix():
     expected = (("block1_conv1", 2.0), ("block2_conv1", 0.5))
-    assert options.parse_layers("conv1_1:2,conv2_1") == expected
+    assert values.parse_layers("conv1_1:2,conv2_1") == expected
 
 
 @pytest.mark.parametrize(

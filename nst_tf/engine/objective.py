@@ -16,7 +16,7 @@ from nst_tf.engine.tracing import AnySize, whole_or_tiled
 from nst_tf.formulas import losses
 from nst_tf.formulas.statistics import STATISTICS, Statistic
 from nst_tf.networks import LAYERS
-from nst_tf.options import Layers
+from nst_tf.values import Layers
 
 
 class Numbers(NamedTuple):

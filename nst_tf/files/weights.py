@@ -22,7 +22,7 @@ from nst_tf.backend import defaults, keras
 from nst_tf.engine import network as network_
 from nst_tf.engine import vgg
 from nst_tf.networks import NETWORKS
-from nst_tf.options import suggest
+from nst_tf.values import suggest
 
 
 class Published(NamedTuple):

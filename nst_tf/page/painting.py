@@ -17,9 +17,10 @@ from nst_tf.files import sizes as sizes_
 from nst_tf.inputs import Inputs
 from nst_tf.inputs import prepare as prepare_
 from nst_tf.machine import memory
-from nst_tf.options import SMALLEST, Options
+from nst_tf.options import Options
 from nst_tf.page import folder
 from nst_tf.result import Result
+from nst_tf.values import SMALLEST
 
 UPLOAD_PIXELS = 50_000_000  # of a picture that is sent
 PREVIEW = 640  # pixels, long side of the picture while it is painted

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from nst_tf.engine import tiles
 from nst_tf.networks import LAYERS
-from nst_tf.options import layer_name
+from nst_tf.values import layer_name
 
 
 class Field(NamedTuple):

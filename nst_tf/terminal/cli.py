@@ -10,8 +10,9 @@ from absl import flags as absl_flags
 
 from nst_tf import presets as presets_
 from nst_tf.machine import environment
-from nst_tf.options import SMALLEST, Options, suggest
+from nst_tf.options import Options
 from nst_tf.terminal import flags
+from nst_tf.values import SMALLEST, suggest
 
 OK, FAILED, USAGE = 0, 1, 2
 

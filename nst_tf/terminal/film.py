@@ -1,18 +1,15 @@
 """A clip at the terminal: a bar over frames, and nothing lost."""
 
-import os
-import sys
-import time
 from fractions import Fraction
 
 import tensorflow as tf
 
 from nst_tf import presets
 from nst_tf.files import record
-from nst_tf.forecast import duration
 from nst_tf.machine import devices, memory
 from nst_tf.options import Options
 from nst_tf.terminal import flags, session
+from nst_tf.terminal.bar import TIMED, Bar
 from nst_tf.video import clips
 from nst_tf.video import paint as paint_
 from nst_tf.video.folder import Folder
@@ -39,14 +36,14 @@ def paint(given: flags.Given) -> int:
     job = paint_.prepare(content, style, options, settings)
     kept = Folder(output, job.recipe)
     with session.stop_signals() as stopped:
-        return _follow(job, kept, output, _Bar(job, typed["quiet"]), stopped)
+        return _follow(job, kept, output, _Frames(job, typed["quiet"]), stopped)
 
 
 class _Ended(Exception):
     """The run has to stop before its end: exit code and reason."""
 
 
-def _follow(job, kept: Folder, output: str, bar: "_Bar", stopped) -> int:
+def _follow(job, kept: Folder, output: str, bar: "_Frames", stopped) -> int:
     """Paints all frames, then makes the clip of them."""
     try:
         times = _painted(job, kept, bar, stopped)
@@ -87,48 +84,26 @@ def _painted(job, kept, bar, stopped) -> list[Fraction]:
     return times
 
 
-class _Bar:
+class _Frames:
     """How many frames are done, and how long the others will take."""
 
     def __init__(self, job: paint_.Job, quiet: bool):
         self.done = 0
-        self._job, self._quiet = job, quiet
-        self._live = not quiet and sys.stderr.isatty()
-        self._mark: tuple[int, float] | None = None
+        self._job, self._bar = job, Bar(quiet, TIMED)
         height, width = job.first.plan.size
         frames = f", about {job.expected} frames" if job.expected else ""
         self.say(f"{width} x {height} px{frames}")
 
     def show(self, painted: paint_.Painted) -> None:
         """Draws where the run is."""
+        words = ""
         if painted.done:
             self.done = painted.number + 1
-            if painted.result and self._mark is None:
-                # The first pays for compiling, and has all scales.
-                self._mark = self.done, time.monotonic()
-        if not self._live:
-            return
+        elif painted.result:
+            words = f"step {painted.result.count}/{painted.result.total}"
         total = max(self._job.expected or 0, self.done)
-        filled = 20 * self.done // max(1, total)
-        text = f"[{'#' * filled}{'.' * (20 - filled)}] {self.done}/{total}"
-        if self._mark and self.done > self._mark[0]:
-            each = (time.monotonic() - self._mark[1]) / (
-                self.done - self._mark[0]
-            )
-            text += f"  {duration(each * (total - self.done))} left"
-        if painted.result and not painted.done:
-            result = painted.result
-            text += f"  step {result.count}/{result.total}"
-        self._draw(text)
+        self._bar.show(self.done, total, words)
 
     def say(self, text: str) -> None:
-        """Prints a line, unless quiet; the bar makes way."""
-        if self._live:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-        if not self._quiet:
-            print(text, file=sys.stderr, flush=True)
-
-    def _draw(self, text: str) -> None:
-        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        print("\r\033[K" + text[: width - 1], end="", file=sys.stderr)
-        sys.stderr.flush()
+        """Prints a line, unless quiet."""
+        self._bar.say(text)

@@ -1,14 +1,13 @@
 """What a run tells at the terminal: one line first, a bar, the time left."""
 
 import math
-import os
-import sys
 import time
 from pathlib import Path
 
 from nst_tf.forecast import duration, pixels_seen, seconds
 from nst_tf.result import Result
 from nst_tf.run import Run
+from nst_tf.terminal.bar import Bar
 
 LONG = 10e6  # pixels times steps: less is done before a forecast has paid
 
@@ -19,11 +18,11 @@ class Progress:
     def __init__(self, run: Run, quiet: bool):
         self.first = True
         self._options, self._plan, self._quiet = run.options, run.plan, quiet
-        self._live = not quiet and sys.stderr.isatty()
+        self._bar = Bar(quiet)
         self._marks: tuple[int, int, float] | None = None
         self._told = False
-        if self._live:
-            self._draw("loading the network ...")
+        total = sum(self._plan.schedule)
+        self._bar.show(0, total, "loading the network ...")
 
     def show(self, result: Result) -> None:
         """Draws where the run is."""
@@ -43,14 +42,12 @@ class Progress:
         if left and not self._told and result.step >= 4:
             self._told = True
             self.say(f"About {duration(left)} to go, {each:.2g} s a step.")
-        if self._live:
-            self._draw(self._bar(result, each, left))
+        words = self._words(result, each, left)
+        self._bar.show(result.count, result.total, words)
 
     def say(self, text: str) -> None:
         """Prints a line, unless quiet; the bar makes way."""
-        self._clear()
-        if not self._quiet:
-            print(text, file=sys.stderr, flush=True)
+        self._bar.say(text)
 
     def _announce(self, result: Result) -> None:
         network, history = result.record["network"], result.record["history"]
@@ -97,26 +94,14 @@ class Progress:
         left += sum(steps * pixels / now[1] for steps, pixels in finer)
         return left * each
 
-    def _bar(self, result: Result, each, left) -> str:
-        total = result.total
-        filled = 20 * result.count // max(1, total)
-        scale = f"scale {result.scale + 1}/{result.scales}  "
+    def _words(self, result: Result, each, left) -> str:
         costs = result.costs
-        text = f"[{'#' * filled}{'.' * (20 - filled)}] {result.count}/{total}  "
-        if each:
-            text += f"{duration(left)} left  {1 / each:.2g} steps/s  "
-        text += (
-            (scale if result.scales > 1 else "")
-            + f"J {costs['total']:.3g}  content {costs['content']:.3g}  "
+        text = (
+            f"{duration(left)} left  {1 / each:.2g} steps/s  " if each else ""
+        )
+        if result.scales > 1:
+            text += f"scale {result.scale + 1}/{result.scales}  "
+        return text + (
+            f"J {costs['total']:.3g}  content {costs['content']:.3g}  "
             f"style {costs['style']:.3g}"
         )
-        return text
-
-    def _draw(self, text: str) -> None:
-        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        print("\r\033[K" + text[: width - 1], end="", file=sys.stderr)
-        sys.stderr.flush()
-
-    def _clear(self) -> None:
-        if self._live:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)

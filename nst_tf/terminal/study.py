@@ -2,10 +2,8 @@
 
 import dataclasses
 import math
-import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +13,8 @@ from nst_tf import presets
 from nst_tf.batches import cluster, stream
 from nst_tf.batches.jobs import Job
 from nst_tf.files import images, record
-from nst_tf.forecast import duration
 from nst_tf.machine import devices, memory
-from nst_tf.options import Options, suggest
+from nst_tf.options import Options
 from nst_tf.result import Result
 from nst_tf.study import found as found_
 from nst_tf.study import patches as patches_
@@ -27,39 +24,9 @@ from nst_tf.study.axes import parse_axis
 from nst_tf.study.figures import FIGURES
 from nst_tf.study.sweep import Painted
 from nst_tf.terminal import flags
+from nst_tf.terminal.bar import TIMED, Bar
 from nst_tf.terminal.session import STOPPED, stop_signals
-
-
-class Bar:
-    """How many of how many; on a terminal only, and not if quiet."""
-
-    def __init__(self, what: str, quiet: bool):
-        self._what, self._quiet = what, quiet
-        self._live = not quiet and sys.stderr.isatty()
-        self._mark: tuple[int, float] | None = None
-
-    def show(self, count: int, total: int) -> None:
-        """Draws it; the first one pays for starting, and is not timed."""
-        if not self._live:
-            return
-        filled = 20 * count // total
-        text = f"[{'#' * filled}{'.' * (20 - filled)}] {count}/{total}"
-        text += f" {self._what}"
-        if self._mark is None:
-            self._mark = count, time.monotonic()
-        elif count > self._mark[0]:
-            each = (time.monotonic() - self._mark[1]) / (count - self._mark[0])
-            text += f"  {duration((total - count) * each)} left"
-        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        print("\r\033[K" + text[: width - 1], end="", file=sys.stderr)
-        sys.stderr.flush()
-
-    def say(self, text: str) -> None:
-        """Prints a line, unless quiet; the bar makes way."""
-        if self._live:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-        if not self._quiet:
-            print(text, file=sys.stderr, flush=True)
+from nst_tf.values import suggest
 
 
 def patches(given: flags.Given) -> int:
@@ -80,10 +47,10 @@ def patches(given: flags.Given) -> int:
     devices.select(typed["device"])
     names = "layers", "units", "per_image", "max_size", "by"
     asked = {**given.options, **{name: typed[name] for name in names}}
-    bar = Bar("pictures", typed["quiet"])
+    bar = Bar(typed["quiet"], TIMED)
     with stop_signals() as stopped:
         for found in patches_.search(sources, **asked):
-            bar.show(found.count, found.total)
+            bar.show(found.count, found.total, "pictures")
             if stopped or found.count == found.total:
                 break
     for path in found.save(typed["output"]):
@@ -134,7 +101,7 @@ def _paint(given: flags.Given, axes, base, name: str) -> int:
     devices.select(given.flags["device"])
     painted = [cell.painted() for cell in grid.cells]
     waiting = [at for at, one in enumerate(painted) if one is None]
-    bar = Bar("steps", given.flags["quiet"])
+    bar = Bar(given.flags["quiet"], TIMED)
     bar.say(f"{len(painted)} pictures, {len(painted) - len(waiting)} done.")
     if given.flags["workers"] and waiting:
         code = _by_workers(given.flags, [grid.cells[at] for at in waiting])
@@ -148,7 +115,7 @@ def _paint(given: flags.Given, axes, base, name: str) -> int:
         for place, at in enumerate(waiting):
             for result in _painting(grid.cells[at]):
                 done = sum(steps[:place]) + result.count
-                bar.show(done, max(1, sum(steps)))
+                bar.show(done, sum(steps), "steps")
                 if stopped:
                     left = f"{len(waiting) - place} of {len(painted)} pictures"
                     return _stopped(
@@ -166,7 +133,7 @@ def _by_workers(typed, cells: list[sweep_.Cell]) -> int:
     """Cells painted as a batch's jobs; the exit code of what stopped it."""
     from nst_tf.terminal import batch
 
-    bar = Bar("pictures", typed["quiet"])
+    bar = Bar(typed["quiet"], TIMED)
     jobs = [
         Job(
             number,
@@ -191,7 +158,7 @@ def _by_workers(typed, cells: list[sweep_.Cell]) -> int:
             seat = crew.seat._replace(thumbnails=False)
             crew = dataclasses.replace(crew, seat=seat)
             for count, _ in enumerate(stream.finished(crew, jobs), 1):
-                bar.show(count, len(jobs))
+                bar.show(count, len(jobs), "pictures")
     except stream.Stopped as stopped:
         bar.say(f"nst-tf: stopped: {stopped} What is finished stays.")
         return 1
