@@ -11,6 +11,7 @@ from nst_tf import run
 from nst_tf.engine import tiles, transfer
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.machine.plan import Plan, Scale, resolve
+from nst_tf.networks import NETWORKS
 from nst_tf.options import Options
 
 SAMPLE = 256  # pixels, the side of the picture that is timed, at most
@@ -71,7 +72,8 @@ def pixels_seen(size: tuple[int, int], options: Options, tile: int) -> float:
     height, width = (side + 2 * options.margin for side in size)
     if not tile or max(height, width) <= tile:
         return height * width
-    halo = tiles.halo(options.layer_names())
+    order = NETWORKS[options.network].layers
+    halo = tiles.halo(options.layer_names(), order)
     split = tiles.split(tf.constant([height, width]), tile, halo)
     sides = (split.seen_end - split.seen_begin).numpy().astype(float)
     return 1.5 * float(np.sum(sides[:, 0] * sides[:, 1]))

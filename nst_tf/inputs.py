@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nst_tf import places as places_
 from nst_tf.engine import coloring
-from nst_tf.engine.objective import Anchor
-from nst_tf.files import images
+from nst_tf.engine.objective import Anchor, Places
+from nst_tf.files import images, sizes
 from nst_tf.files import weights as weights_
 from nst_tf.machine.plan import Plan, resolve, scaled
-from nst_tf.options import SMALLEST, Options
+from nst_tf.options import PICTURES, Options
 
 SMALL = 0.4  # a style shorter than this, of the result, gets a warning
 
@@ -33,7 +34,9 @@ class Inputs:
     alpha: np.ndarray | None
     plan: Plan  # what this comes to on this machine
     sources: dict[str, Any]  # paths and digests, for the recipe
-    photograph: np.ndarray | None = None  # whose chroma the results get back
+    # As the results show it: its chroma, or what is not painted.
+    photograph: np.ndarray | None = None
+    places: Places | None = None  # masks: see `places.read`
     # What the result should stay near: [h, w, 3], and where, [h, w].
     anchor: Anchor | None = None
 
@@ -45,37 +48,42 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
     if style is None:
         sources = []
     _check_sources(content, sources, options)
+    places_.check(options, len(sources))
     weights_.check(options.weights, options.network)
     pictures = [_read(source, "style") for source in sources]
+    photograph = None
     if content is not None:
         photograph = _read(content, "content")
-        size = images.fit(
-            photograph.rgb.shape[:2], options.max_size, options.enlarge
-        )
+        size = sizes.fitted(photograph.rgb.shape[:2], options)
         plan = resolve(size, options)
         rgb = images.resize(photograph.rgb, size)
         alpha = photograph.alpha
     else:
-        shape = pictures[0].rgb.shape[:2]
-        size = images.fit(shape, options.max_size, options.enlarge)
+        size = sizes.fitted(pictures[0].rgb.shape[:2], options)
         plan = resolve(size, options)
         rgb, alpha = np.full((*size, 3), 0.5, "float32"), None
     name = "content" if content is not None else "style"
-    _check_size(name, size, options.factors(size)[0])
-    styles = [_style(picture.rgb, size, options) for picture in pictures]
+    _check_size(name, size, options)
+    styles = [
+        _style(picture.rgb, size, options, k)
+        for k, picture in enumerate(pictures)
+    ]
+    places = places_.read(
+        options,
+        photograph,
+        size,
+        pictures,
+        [style.shape[:2] for style in styles],
+    )
     identities = {
         "content": (None if content is None else identity(content, "content")),
         "styles": [identity(source, "style") for source in sources],
-        "init": (
-            identity(options.init, "init") if is_file(options.init) else None
-        ),
-        "color_image": (
-            identity(options.color_image, "color_image")
-            if options.color_image
-            else None
-        ),
+        **_identities(options),
     }
-    seen, styles = _colored(rgb, styles, options)
+    seen, styles = _colored(rgb, styles, options, places)
+    shows = coloring.gives_chroma(options) or (
+        places is not None and places.painted is not None
+    )
     return Inputs(
         options=options,
         content=seen,
@@ -85,11 +93,24 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
         alpha=alpha,
         plan=plan,
         sources=identities,
-        photograph=rgb if coloring.gives_chroma(options) else None,
+        photograph=rgb if shows else None,
+        places=places,
     )
 
 
-def _colored(content, styles: list, options: Options):
+def _identities(options: Options) -> dict[str, Any]:
+    """Those of the pictures that options name; None where there is none."""
+    named = options.pictures()
+    found: dict[str, Any] = dict.fromkeys(PICTURES)
+    for name, value in named.items():
+        if isinstance(value, tuple):
+            found[name] = [path and identity(path, name) for path in value]
+        else:
+            found[name] = identity(value, name)
+    return found
+
+
+def _colored(content, styles: list, options: Options, places: Places | None):
     """The content and the styles in the colours that the options ask for."""
     if not options.color_share():
         return content, styles
@@ -97,7 +118,7 @@ def _colored(content, styles: list, options: Options):
     if options.color_image is not None:
         image = _read(options.color_image, "color_image").rgb
     with tf.device("CPU"):  # its memory is there, and matrices are 3 x 3
-        seen, styles = coloring.seen(content, styles, options, image)
+        seen, styles = coloring.seen(content, styles, options, image, places)
         return np.asarray(seen), [np.asarray(style) for style in styles]
 
 
@@ -134,21 +155,23 @@ def _check_sources(content, styles: list, options: Options) -> None:
             f"`{'color_image' if options.color_image else 'color'}` recolours "
             "the `style`, which is missing. Give a painting, or leave it out."
         )
-    blend = options.style_blend
-    if blend and len(blend) != len(styles):
-        raise ValueError(
-            f"`style_blend` should have a weight for each style: expected "
-            f"{len(styles)}, received {len(blend)}."
-        )
+    for option, what in (("style_blend", "weight"), ("style_scales", "scale")):
+        given = getattr(options, option)
+        if given and len(given) != len(styles):
+            raise ValueError(
+                f"`{option}` should have a {what} for each style: expected "
+                f"{len(styles)}, received {len(given)}."
+            )
 
 
-def _check_size(name: str, size: tuple[int, int], largest: float) -> None:
+def _check_size(name: str, own, options: Options, size=None) -> None:
     """ValueError if a picture is too small at the coarsest scale."""
-    if min(size) / largest < SMALLEST:
+    largest, smallest = options.factors(size or own)[0], options.smallest
+    if min(own) / largest < smallest:
         raise ValueError(
-            f"`{name}` should be at least {SMALLEST} x {SMALLEST} pixels"
+            f"`{name}` should be at least {smallest} x {smallest} pixels"
             + (" at the coarsest of its scales" if largest > 1 else "")
-            + f"; received {size[1]} x {size[0]} (width x height) after "
+            + f"; received {own[1]} x {own[0]} (width x height) after "
             "--max_size. Use a larger picture"
             + (", fewer --scales" if largest > 1 else "")
             + " or a larger --max_size."
@@ -162,10 +185,10 @@ def _read(source, name: str) -> images.Picture:
     return picture
 
 
-def _style(rgb: np.ndarray, size, options: Options) -> np.ndarray:
-    fitted = style_size(rgb.shape[:2], size, options)
-    _check_size("style", fitted, options.factors(size)[0])
-    largest = max(size) * min(1.0, options.style_scale)
+def _style(rgb: np.ndarray, size, options: Options, which: int) -> np.ndarray:
+    fitted = style_size(rgb.shape[:2], size, options, which)
+    _check_size("style", fitted, options, size)
+    largest = max(size) * min(1.0, options.style_scale_of(which))
     if max(fitted) < SMALL * largest:
         height, width = rgb.shape[:2]
         warnings.warn(
@@ -180,16 +203,21 @@ def _style(rgb: np.ndarray, size, options: Options) -> np.ndarray:
 
 
 def style_size(
-    style: tuple[int, int], size: tuple[int, int], options: Options
+    style: tuple[int, int],
+    size: tuple[int, int],
+    options: Options,
+    which: int = 0,
 ) -> tuple[int, int]:
     """Height and width at which a style is used beside a result of `size`.
+
+    `which` of the styles it is, from 0.
 
     At scale 1 it is as long as the result, or as it is where it is smaller
     and nobody asked to enlarge; `style_scale` counts from there.
     """
-    usual = max(size) if options.enlarge else min(max(size), max(style))
-    wanted = round(usual * options.style_scale)
-    wanted = max(wanted, min(SMALLEST, usual))
+    usual = max(size) if options.enlarges else min(max(size), max(style))
+    wanted = round(usual * options.style_scale_of(which))
+    wanted = max(wanted, min(options.smallest, usual))
     return images.fit(style, wanted, enlarge=True)
 
 
@@ -222,13 +250,6 @@ def _cover(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows, columns = round(size[0] * scale), round(size[1] * scale)
     top, left = (height - rows) // 2, (width - columns) // 2
     return image[top : top + rows, left : left + columns]
-
-
-def is_file(source) -> bool:
-    """Whether a source (or an init) is a path."""
-    if isinstance(source, str) and source in ("content", "noise", "style"):
-        return False
-    return isinstance(source, str | os.PathLike)
 
 
 def identity(source, name: str) -> dict[str, str | None]:

@@ -5,21 +5,20 @@ name, default, group, help and bounds are said once. Standard library only.
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-LAYERS = tuple(
-    f"block{block}_conv{conv}"
-    for block, convs in enumerate((2, 2, 4, 4, 4), start=1)
-    for conv in range(1, convs + 1)
-)
+from nst_tf import values
+from nst_tf.networks import NETWORKS
+from nst_tf.paper import Paper
+from nst_tf.values import Layers
+
 # What each optimiser understands, with its defaults.
-OPTIMIZERS: dict[str, dict[str, float]] = {
-    "lbfgs": {"history": 10, "range_weight": 1e7},
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "lbfgs": {"history": "auto", "range_weight": 1e7},
     "adam": {
         "learning_rate": 0.02,
         "decay": 1.0,
@@ -35,19 +34,21 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     },
     "sgd": {"learning_rate": 1e-6, "decay": 1.0, "momentum": 0.9},
 }
+PAIRS = 10  # that L-BFGS keeps where there is room
 STATISTICS = "gram", "wasserstein"  # see formulas/statistics.py
-Layers = tuple[tuple[str, float], ...]
+ALPHA, EVERYWHERE = "alpha", "all"  # masks that are no file
+# The options that name pictures, and the words that name none.
+PICTURES: dict[str, tuple[str, ...]] = {
+    "init": ("content", "noise", "style"),
+    "color_image": (),
+    "mask": (ALPHA,),
+    "content_mask": (EVERYWHERE,),
+    "style_mask": (EVERYWHERE,),
+    "detail_mask": (),
+}
 # Long side in pixels of the coarsest size that is chosen for any picture:
 # what VGG-19 sees at once is then a large part of it, and strokes are broad.
 COARSEST = 256
-SMALLEST = 16  # pixels: four halvings leave block 5 one position
-MOST_SCALES = 8
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """' Did you mean "x"?' with the nearest known word, or ''."""
-    close = difflib.get_close_matches(str(word), list(known), 1, 0.6)
-    return f' Did you mean "{close[0]}"?' if close else ""
 
 
 def steps_at(scale: int, steps: Any) -> Any:
@@ -59,84 +60,21 @@ def steps_at(scale: int, steps: Any) -> Any:
     return -(-steps // 2 ** max(0, scale - 1))
 
 
-def layer_name(name: str) -> str:
-    """`conv4_2` or `relu4_2` -> `block4_conv2`; ValueError if unknown."""
-    canonical = str(name).strip().lower()
-    for prefix in ("conv", "relu"):
-        if canonical.startswith(prefix) and "_" in canonical:
-            block, _, conv = canonical[len(prefix) :].partition("_")
-            canonical = f"block{block}_conv{conv}"
-    if canonical not in LAYERS:
-        raise ValueError(
-            "a layer should be one of VGG-19's convolutions, block1_conv1 "
-            f'to block5_conv4; received "{name}".' + suggest(canonical, LAYERS)
-        )
-    return canonical
-
-
-def _number(value: Any, what: str) -> float:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(
-            f'{what} should be a number; received "{value}".'
-        ) from None
-    if not math.isfinite(number):
-        raise ValueError(f"{what} should be finite; received {value}.")
-    return number + 0.0  # -0.0 is 0.0
-
-
-def _check_range(what: str, number: float, low: float, high: float) -> None:
-    if low <= number <= high:
-        return
-    bounds = f"{low:.12g} to {high:.12g}"
-    if high == math.inf:
-        bounds = f"at least {low:.12g}"
-    raise ValueError(f"{what} should be {bounds}; received {number:.12g}.")
-
-
-def parse_layers(value: str | Mapping[str, float] | Iterable) -> Layers:
-    """`"conv1_1:0.2,conv2_1"` or a mapping -> `((name, weight), ...)`.
-
-    A layer without a weight gets an equal share, 1 / number of layers.
-    """
-    if isinstance(value, str):
-        parts = [part.partition(":") for part in value.split(",")]
-        pairs: list = [(name, weight or None) for name, _, weight in parts]
-    elif isinstance(value, Mapping):
-        pairs = list(value.items())
-    else:
-        pairs = _pairs(value)
-    if not pairs:
-        raise ValueError("give at least one layer; received none.")
-    layers: list[tuple[str, float]] = []
-    for name, weight in pairs:
-        layer = layer_name(name)
-        if layer in dict(layers):
-            raise ValueError(f'give each layer once; "{layer}" came twice.')
-        share = 1 / len(pairs) if weight is None else _number(weight, layer)
-        _check_range(f"the weight of {layer}", share, 0, math.inf)
-        layers.append((layer, share))
-    return tuple(layers)
-
-
-def _pairs(value: Iterable) -> list:
-    try:
-        pairs = [(p, None) if isinstance(p, str) else p for p in value]
-        return [(name, weight) for name, weight in pairs]
-    except (TypeError, ValueError):
-        raise ValueError(
-            "expected NAME[:WEIGHT],... or pairs of a name and a weight; "
-            f'received "{value}".'
-        ) from None
-
-
 def _option(
-    default, group, help_text, low=None, high=None, choices=(), first=False
+    default,
+    group,
+    help_text,
+    low=None,
+    high=None,
+    choices=(),
+    first=False,
+    read=None,
 ):
-    """A field; `first` are those that a short help shows."""
+    """A field; `first` are those that a short help shows.
+
+    `read` brings what is typed into its own type, where that is not told by
+    the default and the annotation.
+    """
     return dataclasses.field(
         default=default,
         metadata={
@@ -146,6 +84,7 @@ def _option(
             "high": high,
             "choices": tuple(choices),
             "first": first,
+            "read": read,
         },
     )
 
@@ -160,13 +99,21 @@ class Options:
     """
 
     # Costs
+    strength: float | None = _option(
+        None,
+        "costs",
+        "how much of the painting, above 0 and below 1, the same for every "
+        "pair; in place of the two weights, 0.5 is about what they do",
+        0.01,
+        0.99,
+        first=True,
+    )
     content_weight: float = _option(
         10.0,
         "costs",
         "alpha, the weight of the content cost",
         0,
         math.inf,
-        first=True,
     )
     style_weight: float = _option(
         40.0,
@@ -174,23 +121,23 @@ class Options:
         "beta, the weight of the style cost",
         0,
         math.inf,
-        first=True,
     )
     tv_weight: float = _option(
         3e5, "costs", "gamma, the weight of the total variation", 0, math.inf
     )
     content_layers: Layers = _option(
-        parse_layers("block4_conv2"),
+        None,
         "costs",
-        "layers that hold the content, as NAME[:WEIGHT],...",
+        "layers that hold the content, as NAME[:WEIGHT],...; by default the "
+        "network's own",
+        read=values.later,
     )
     style_layers: Layers = _option(
-        parse_layers(
-            "block1_conv1:0.02,block2_conv1:0.002,block3_conv1:0.001,"
-            "block4_conv1:0.0001,block5_conv1:0.002"
-        ),
+        None,
         "costs",
-        "layers whose Gram matrices hold the style, as NAME[:WEIGHT],...",
+        "layers whose Gram matrices hold the style, as NAME[:WEIGHT],...; by "
+        "default the network's own",
+        read=values.later,
     )
     style_statistic: str = _option(
         "gram",
@@ -200,9 +147,20 @@ class Options:
         "colours (--preset=paint has the weights for it)",
         choices=STATISTICS,
     )
+    detail_weight: float = _option(
+        0.0,
+        "costs",
+        "weight of the photograph's edges and small things, as faces: of the "
+        "Laplacian of means over 4 x 4 pixels",
+        0,
+        math.inf,
+    )
     # Styles
     style_blend: tuple[float, ...] = _option(
-        (), "styles", "weights of several styles, as 2,1; equal by default"
+        (),
+        "styles",
+        "weights of several styles, as 2,1; equal by default",
+        read=values.blend,
     )
     style_scale: float = _option(
         1.0,
@@ -212,6 +170,13 @@ class Options:
         0.01,
         16.0,
         first=True,
+    )
+    style_scales: tuple[float, ...] = _option(
+        (),
+        "styles",
+        "of several styles, as 1,0.5: by how much more, or less, than "
+        "--style_scale says",
+        read=values.style_scales,
     )
     # Colours
     color: str = _option(
@@ -231,6 +196,32 @@ class Options:
     )
     color_image: str | None = _option(
         None, "colours", "PATH of a picture to whose colours the style's go"
+    )
+    # Places
+    mask: str | None = _option(
+        None,
+        "places",
+        "PATH of a mask as the content lies, or alpha, the content's own: "
+        "white is painted, black stays the photograph",
+    )
+    content_mask: tuple[str, ...] = _option(
+        (),
+        "places",
+        "PATH of a mask of where a style goes, or all; given once for each "
+        "style, in their order",
+        read=values.paths,
+    )
+    style_mask: tuple[str, ...] = _option(
+        (),
+        "places",
+        "PATH of a mask of what part of a style to learn from, or all; given "
+        "once for each style",
+        read=values.paths,
+    )
+    detail_mask: str | None = _option(
+        None,
+        "places",
+        "PATH of a mask of where --detail_weight counts",
     )
     # Start
     init: str = _option(
@@ -281,8 +272,12 @@ class Options:
     momentum: float | None = _option(
         None, "optimiser", "share of the last step kept (sgd)", 0, 1
     )
-    history: int | None = _option(
-        None, "optimiser", "pairs that model the curvature (lbfgs)", 1, 100
+    history: str | int | None = _option(
+        None,
+        "optimiser",
+        "pairs that model the curvature, 1 to 100; auto: 10, fewer where they "
+        "would take too much memory (lbfgs)",
+        read=values.history,
     )
     range_weight: float | None = _option(
         None,
@@ -313,11 +308,19 @@ class Options:
     enlarge: bool = _option(
         False, "size", "let --max_size enlarge smaller pictures"
     )
+    print: str | None = _option(
+        None,
+        "size",
+        "instead of --max_size: the sheet to fill, as 60x40cm@300dpi or "
+        "24x16in@300dpi, turned as the picture is; enlarges",
+        read=values.paper,
+    )
     scales: str | int | tuple[int, ...] = _option(
         "auto",
         "size",
         "coarse to fine: how many sizes, each twice the last; or the long "
         "sides to pass through, as 256,512; auto: from about 256 px",
+        read=values.scales,
     )
     margin: int = _option(
         8, "size", "pixels painted beyond the frame and cut off", 0, 16
@@ -326,13 +329,13 @@ class Options:
     weights: str = _option(
         "auto",
         "network",
-        "VGG-19 weights: auto, imagenet, random, or a file's PATH",
+        "the network's weights: auto, imagenet, random, or a file's PATH",
     )
     network: str = _option(
         "vgg19",
         "network",
         "what looks at the pictures",
-        choices=("vgg19", "vgg19_slim"),
+        choices=NETWORKS,
     )
     pooling: str = _option(
         "avg", "network", "how the network halves", choices=("max", "avg")
@@ -349,16 +352,19 @@ class Options:
         "network",
         "side in pixels of the parts computed one at a time, a multiple of "
         "16; off; auto: what fits into the memory there is",
+        read=values.tile,
     )
     jit: str = _option(
         "auto",
         "network",
-        "compile with XLA; auto: on a GPU, without tiles",
+        "compile with XLA, once for each size; auto: no, it takes longer than "
+        "usual runs gain",
         choices=("auto", "on", "off"),
     )
 
     def __post_init__(self):
-        validate(self)
+        values.validate(self)
+        self._check_network()
         self._check_optimizer()
         if self.init != "noise":
             for name in ("noise", "noise_ratio"):
@@ -368,6 +374,13 @@ class Options:
                         f'received init "{self.init}".'
                     )
         self._check_color()
+        if self.print is not None and self.max_size != Options.max_size:
+            raise ValueError(
+                "`print` says how large the result is, and so does `max_size`; "
+                f'received both, print "{self.print}" and max_size '
+                f"{self.max_size}. Leave one of them out."
+            )
+        self._check_weights()
         if not self.content_weight and not self.style_weight:
             raise ValueError(
                 "`content_weight` and `style_weight` are both 0: nothing to "
@@ -379,6 +392,48 @@ class Options:
                 "`jit` cannot be on with a `tile`: XLA does not compile "
                 f"tiles; received tile {self.tile}. Leave one of them out."
             )
+
+    def _check_network(self):
+        own = NETWORKS[self.network]
+        for name, usual in (
+            ("content_layers", own.content),
+            ("style_layers", own.style),
+        ):
+            given = getattr(self, name)
+            try:
+                layers = values.parse_layers(
+                    usual if given is None else given, self.network
+                )
+            except ValueError as error:
+                raise ValueError(f"`{name}`: {error}") from None
+            object.__setattr__(self, name, layers)
+        if self.style_statistic not in own.statistics:
+            known = [
+                name
+                for name, other in NETWORKS.items()
+                if self.style_statistic in other.statistics
+            ]
+            raise ValueError(
+                f"`style_statistic` {self.style_statistic} needs to know how "
+                "large features usually are, as it is known of "
+                f'{", ".join(known)}; received network "{self.network}". '
+                "Leave one of them out."
+            )
+        if own.tiled:
+            return
+        tile = self.tile if isinstance(self.tile, int) else None
+        for name, given in (
+            ("tile", tile),
+            ("mask", self.mask),
+            ("content_mask", self.content_mask),
+            ("style_mask", self.style_mask),
+        ):
+            if given:
+                raise ValueError(
+                    f"`{name}` needs a network that pads and halves by twos; "
+                    f'received it with network "{self.network}", which looks '
+                    "at pictures whole. Leave one of them out."
+                )
 
     def _check_optimizer(self):
         for name in set().union(*OPTIMIZERS.values()):
@@ -405,13 +460,57 @@ class Options:
                 f'received both, color "{self.color}". Give one of them.'
             )
 
+    def _check_weights(self):
+        for name in ("content_weight", "style_weight"):
+            default = type(self).__dataclass_fields__[name].default
+            value = getattr(self, name)
+            if self.strength is not None and value != default:
+                raise ValueError(
+                    f"`strength` sets `content_weight` and `style_weight`; "
+                    f"received {name} {value:g} beside it. Give the one, or "
+                    "the others."
+                )
+        if self.detail_mask is not None and not self.detail_weight:
+            raise ValueError(
+                "`detail_mask` needs a `detail_weight`; received none. Give "
+                "--detail_weight=1, say."
+            )
+
+    def style_scale_of(self, style: int) -> float:
+        """The size of the strokes of one of the styles, from 0."""
+        return self.style_scale * (self.style_scales or {style: 1.0})[style]
+
     def color_share(self) -> float:
         """How far colours go from the style's to those asked for, 0 to 1."""
         if self.color == "style" and self.color_image is None:
             return 0.0
         return 1.0 if self.color_strength is None else self.color_strength
 
-    def optimizer_arguments(self) -> dict[str, float]:
+    def pictures(self) -> dict[str, str | tuple[str | None, ...]]:
+        """The paths of pictures that options name, by the option.
+
+        Of an option that takes several a tuple, None where a word stands.
+        """
+        found: dict[str, str | tuple[str | None, ...]] = {}
+        for name, words in PICTURES.items():
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                paths = [None if path in words else path for path in value]
+                if any(paths):
+                    found[name] = tuple(paths)
+            elif value is not None and value not in words:
+                found[name] = value
+        return found
+
+    def picture_paths(self) -> list[str]:
+        """All of them in a row."""
+        found: list[str] = []
+        for value in self.pictures().values():
+            paths = value if isinstance(value, tuple) else (value,)
+            found += [path for path in paths if path]
+        return found
+
+    def optimizer_arguments(self) -> dict[str, Any]:
         """The chosen optimiser's arguments, defaults filled in."""
         return {
             name: default
@@ -427,6 +526,16 @@ class Options:
             self.style_layers if self.style_weight else (),
         )
 
+    @property
+    def paper(self) -> Paper | None:
+        """What it is to be printed on."""
+        return None if self.print is None else Paper.parse(self.print)
+
+    @property
+    def enlarges(self) -> bool:
+        """Whether pictures may become larger than they are."""
+        return self.enlarge or self.print is not None
+
     def factors(self, size: tuple[int, int] | None = None) -> list[float]:
         """How much smaller each scale is than the result, coarse to fine.
 
@@ -439,10 +548,16 @@ class Options:
         if isinstance(self.scales, int):
             count = self.scales
         else:
-            largest = min(MOST_SCALES, 1 + int(math.log2(short / SMALLEST)))
+            halvings = int(math.log2(max(1, short / self.smallest)))
+            largest = min(values.MOST_SCALES, 1 + halvings)
             count = 1 + round(math.log2(max(1, long / COARSEST)))
             count = max(1, min(count, largest))
         return [2.0**k for k in reversed(range(count))]
+
+    @property
+    def smallest(self) -> int:
+        """Pixels, the least side of a picture that the network takes."""
+        return NETWORKS[self.network].smallest
 
     def layer_names(self) -> list[str]:
         """All layers that the network will be asked for."""
@@ -450,132 +565,38 @@ class Options:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` gives the same options back."""
-        values = dataclasses.asdict(self)
+        plain = dataclasses.asdict(self)
         for name in ("content_layers", "style_layers"):
-            values[name] = dict(values[name])
-        for name, value in values.items():
+            plain[name] = dict(plain[name])
+        for name, value in plain.items():
             if isinstance(value, tuple):
-                values[name] = list(value)
-        return values
+                plain[name] = list(value)
+        return plain
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Options":
+    def from_dict(cls, given: Mapping[str, Any]) -> "Options":
         """Options from a mapping; ValueError names an unknown key."""
         known = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
+        for name in given:
             if name not in known:
                 raise ValueError(
-                    f"`{name}` is not an option." + suggest(name, known)
+                    f"`{name}` is not an option." + values.suggest(name, known)
                 )
-        return cls(**values)
+        return cls(**given)
 
     def replace(self, **changes) -> "Options":
-        """A copy with some options changed, validated anew."""
-        return Options.from_dict({**self.to_dict(), **changes})
+        """A copy with some options changed, validated anew.
+
+        Another network looks with layers of its own, unless others than its
+        usual ones had been chosen.
+        """
+        kept, own = self.to_dict(), NETWORKS[self.network]
+        if "network" in changes:
+            usual = {"content_layers": own.content, "style_layers": own.style}
+            kept = {k: v for k, v in kept.items() if v != usual.get(k)}
+        return Options.from_dict({**kept, **changes})
 
     def fingerprint(self) -> str:
         """Hexadecimal sha256 of the options: equal if and only if they are."""
         text = json.dumps(self.to_dict())
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def validate(options: Any) -> None:
-    """Brings each field of a table like this one into its own type.
-
-    Raises:
-      ValueError: with the option in backticks, what was expected and what
-        was received.
-    """
-    for field in dataclasses.fields(options):
-        try:
-            value = _validated(field, getattr(options, field.name))
-        except ValueError as error:
-            raise ValueError(f"`{field.name}`: {error}") from None
-        object.__setattr__(options, field.name, value)
-
-
-def _validated(field: dataclasses.Field, value: Any) -> Any:
-    """One option's value in its own type, or ValueError."""
-    if field.name.endswith("_layers"):
-        return parse_layers(value)
-    if field.name == "style_blend":
-        return _blend(value)
-    if field.name == "scales":
-        return _scales(value)
-    if field.name == "tile":
-        return _tile(value)
-    choices = field.metadata["choices"]
-    optional = field.default is None
-    if optional and value is None:
-        return None
-    if choices:
-        if value not in choices:
-            raise ValueError(
-                f"expected one of {', '.join(choices)}; "
-                f'received "{value}".' + suggest(value, choices)
-            )
-        return value
-    if isinstance(field.default, bool):
-        if not isinstance(value, bool):
-            raise ValueError(f'expected true or false; received "{value}".')
-        return value
-    if "str" in str(field.type):
-        if not isinstance(value, str) or not value:
-            raise ValueError(f'expected a word or a path; received "{value}".')
-        return value
-    number = _number(value, "it")
-    if "int" in str(field.type):
-        if number != int(number):
-            raise ValueError(f"expected a whole number; received {value}.")
-        number = int(number)
-    low, high = field.metadata["low"], field.metadata["high"]
-    _check_range("it", number, low, high)
-    return number
-
-
-def _blend(value: str | Iterable[float]) -> tuple[float, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, Iterable):
-        raise ValueError(f'expected numbers as in 2,1; received "{value}".')
-    blend = tuple(_number(part, "a blend weight") for part in parts)
-    for weight in blend:
-        _check_range("a blend weight", weight, 0, math.inf)
-    if blend and not sum(blend):
-        raise ValueError("expected a positive sum; received only zeros.")
-    return blend
-
-
-def _scales(value: Any) -> str | int | tuple[int, ...]:
-    """`auto`, a count, or ascending long sides; no side is under 16."""
-    if value == "auto":
-        return value
-    many = isinstance(value, str | Iterable)
-    parts = str(value).split(",") if isinstance(value, str) else value
-    try:
-        numbers = [int(part) for part in (parts if many else [value])]
-        exact = numbers == [float(p) for p in (parts if many else [value])]
-    except (TypeError, ValueError, OverflowError):
-        numbers, exact = [], False
-    if exact and len(numbers) == 1 and 1 <= numbers[0] <= MOST_SCALES:
-        return numbers[0]
-    rising = sorted(set(numbers)) == numbers and len(numbers) < MOST_SCALES
-    if exact and rising and numbers and numbers[0] >= SMALLEST:
-        return tuple(numbers)
-    raise ValueError(
-        f"expected auto, a number from 1 to {MOST_SCALES}, or rising long "
-        f'sides of at least {SMALLEST} pixels, as 256,512; received "{value}".'
-    )
-
-
-def _tile(value: Any) -> str | int:
-    if value in ("auto", "off"):
-        return value
-    try:
-        side = int(value)
-        if side == float(value) and side >= 64 and side % 16 == 0:
-            return side
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise ValueError(
-        f'expected auto, off, or a multiple of 16 from 64; received "{value}".'
-    )

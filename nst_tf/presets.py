@@ -4,7 +4,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from nst_tf.options import OPTIMIZERS, Options, suggest
+from nst_tf.options import OPTIMIZERS, Options
+from nst_tf.values import suggest
+
+WEIGHTS = "content_weight", "style_weight"  # what a strength stands for
 
 
 def names() -> dict[str, str]:
@@ -35,6 +38,16 @@ def merge(base: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
     if typed.get("optimizer", before) != before:
         for name in set().union(*OPTIMIZERS.values()):
             base.pop(name, None)
+    if typed.get("print") is not None:
+        base.pop("max_size", None)
+        base.pop("enlarge", None)
+    elif "max_size" in typed:
+        base.pop("print", None)
+    if "strength" in typed:
+        for name in WEIGHTS:
+            base.pop(name, None)
+    elif set(WEIGHTS) & typed.keys():
+        base.pop("strength", None)
     if typed.get("init", "noise") != "noise":
         base.pop("noise", None)
         base.pop("noise_ratio", None)

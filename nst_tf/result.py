@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.files import images, record
+from nst_tf.options import Options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,24 +65,47 @@ class Result:
     @property
     def image(self) -> np.ndarray:
         """The picture, uint8 `[h, w, 3]`."""
-        return images.to_uint8(self.tensor[0].numpy())
+        return images.to_uint8(self._floats)
 
-    def encoded(self, suffix: str) -> bytes:
-        """The picture as a file's bytes, its recipe inside."""
-        image, alpha = self.image, self.alpha
+    @property
+    def _floats(self) -> np.ndarray:
+        return np.asarray(memoryview(self.tensor))[0]  # numpy() is a copy
+
+    def encoded(self, suffix: str, depth: int = 8) -> bytes:
+        """The picture as a file's bytes, its recipe inside.
+
+        Args:
+          suffix: of the file, which tells the format.
+          depth: bits a channel; 16 of a PNG or TIFF.
+        """
+        image, alpha = self._floats, self.alpha
         if alpha is not None:
             alpha = images.resize(alpha, image.shape[:2])
-        return images.encode(image, suffix, record.to_json(self.record), alpha)
+        paper = Options.from_dict(self.record["options"]).paper
+        return images.encode(
+            image,
+            suffix,
+            record.to_json(self.record),
+            alpha,
+            paper and paper.dpi,
+            depth,
+        )
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike, *, depth: int = 8) -> None:
         """Writes the picture with its recipe; the suffix tells the format.
 
+        Args:
+          path: of the file.
+          depth: bits a channel; 16 of a PNG or TIFF.
+
         Raises:
-          ValueError: unknown suffix, not writable, or one of the inputs.
+          ValueError: unknown suffix, one that has no such depth, not
+            writable, or one of the inputs.
         """
         suffix = images.check_suffix(path)
+        images.check_depth(depth, suffix)
         record.check_path(path, "output", (), record.input_paths(self.record))
-        record.write(path, self.encoded(suffix))
+        record.write(path, self.encoded(suffix, depth))
 
     def divergence(self) -> str:
         """What happened and what to lower, in one line."""

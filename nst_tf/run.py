@@ -13,11 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf import backend
-from nst_tf.engine import coloring, transfer, vgg
+from nst_tf.engine import coloring, transfer
+from nst_tf.engine import network as network_
+from nst_tf.engine.objective import WHOLE, Places
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.files import record
 from nst_tf.files import weights as weights_
 from nst_tf.inputs import Inputs, prepare
+from nst_tf.machine.plan import Plan
 from nst_tf.options import Options
 from nst_tf.result import Result
 
@@ -71,11 +74,18 @@ def snapshots(
 class Run(Iterator[Result]):
     """A stylisation under way: iterate for its results, stop to stop it.
 
+    A run lets its inputs go when it starts: drop them, too, and no picture
+    that was read takes memory any more.
+
     Args:
       inputs: of `inputs.prepare`.
       every: see `snapshots`; also several strides.
       patience: see `snapshots`.
       resume: what `record.read_checkpoint` returned.
+
+    Attributes:
+      options: what was asked for.
+      plan: what it comes to here.
     """
 
     def __init__(
@@ -88,10 +98,10 @@ class Run(Iterator[Result]):
         strides = [every] if isinstance(every, int) else list(every or ())
         if patience is None:
             patience = math.inf if strides else 1.0
-        self._inputs = inputs
         self._state: transfer.State | None = None
         self._recipe: dict[str, Any] = {}
-        self._results = self._paint(strides, patience, resume)
+        self.options, self.plan = inputs.options, inputs.plan
+        self._results = self._paint(inputs, strides, patience, resume)
 
     def __next__(self) -> Result:
         return next(self._results)
@@ -101,37 +111,42 @@ class Run(Iterator[Result]):
         arrays = tf.nest.flatten(self._state)
         record.write_checkpoint(path, self._recipe, arrays)
 
-    def _paint(self, strides, patience, resume) -> Iterator[Result]:
-        inputs = self._inputs
-        options, schedule = inputs.options, inputs.plan.schedule
-        transferring, weights = engine(options, inputs.plan.arithmetic)
+    def _paint(self, inputs, strides, patience, resume) -> Iterator[Result]:
+        plan, alpha, schedule = inputs.plan, inputs.alpha, inputs.plan.schedule
+        transferring, weights = engine(inputs.options, plan.arithmetic)
         recipe = _recipe(inputs, weights)
-        restored, first, seconds = None, -1, 0.0
+        restored, begun, seconds = None, (-1, -1), 0.0
         if resume:
             past, arrays = resume
             check_same(past, recipe)
-            seconds, first = past["seconds"], past["step"]
+            seconds, begun = past["seconds"], (past["scale"], past["step"])
             restored = past["scale"], transferring.restore(arrays)
             recipe["costs"]["start"] = past["costs"]["start"]
-        shown = _shown(inputs)
-        started = time.monotonic() - seconds
-        for snapshot in transferring.snapshots(
+            recipe["history"] = past["history"]
+        snapshots = transferring.snapshots(
             _tensor(inputs.content),
             [_tensor(style) for style in inputs.styles],
             inputs.blend,
             _tensor(inputs.image),
-            _numbers(options),
+            _numbers(inputs.options),
             lambda scale: pace(schedule[scale], strides, patience),
-            inputs.plan.factors,
+            plan.factors,
             restored,
             anchor=_anchor(inputs),
-        ):
+            history=recipe["history"],
+            places=_places(inputs),
+            strength=inputs.options.strength,
+        )
+        shown = _shown(inputs)
+        inputs = resume = arrays = restored = None  # free for the steps
+        started = time.monotonic() - seconds
+        for snapshot in snapshots:
             image = shown(snapshot)
-            result = _result(inputs, snapshot, image, recipe, started)
+            result = _result(plan, alpha, snapshot, image, recipe, started)
             recipe["costs"]["start"] = result.record["costs"]["start"]
             self._state, self._recipe = snapshot.state, result.record
-            place = result.scale, result.step
-            seen = restored and place <= (restored[0], first)
+            seen = (result.scale, result.step) <= begun
+            del snapshot, image
             if seen and not result.last:
                 continue
             yield result
@@ -140,19 +155,46 @@ class Run(Iterator[Result]):
 
 
 def _shown(inputs: Inputs) -> Callable[[transfer.Snapshot], tf.Tensor]:
-    """From a snapshot to its picture in the colours that it is to have."""
+    """From a snapshot to its picture: in its colours, in its place."""
     if inputs.photograph is None:
         return lambda snapshot: snapshot.image
+    whole, factors = inputs.photograph, inputs.plan.factors
+    options, mask = inputs.options, None
+    if inputs.places:
+        mask = _mask(inputs.places.painted)
 
     @functools.lru_cache(maxsize=1)  # many snapshots are of one scale
     def photograph(scale):
-        return transfer.shrink(
-            _tensor(inputs.photograph), inputs.plan.factors[scale]
-        )
+        return transfer.shrink(_tensor(whole), factors[scale])
 
-    return lambda snapshot: coloring.shown(
-        snapshot.image, photograph(snapshot.scale), inputs.options
-    )
+    @functools.lru_cache(maxsize=1)
+    def painted(scale):
+        return mask if mask is None else transfer.thin(mask, factors[scale])
+
+    def shown(snapshot):
+        scale = snapshot.scale
+        image = coloring.shown(snapshot.image, photograph(scale), options)
+        own = painted(scale)
+        if own is None:
+            return image
+        return own * image + (1 - own) * photograph(scale)
+
+    return shown
+
+
+def _mask(mask: np.ndarray | None) -> tf.Tensor | None:
+    """`[n, h, w, 1]` of `[h, w]` or `[n, h, w]`."""
+    if mask is None:
+        return None
+    return tf.constant(mask.reshape(-1, *mask.shape[-2:], 1))
+
+
+def _places(inputs: Inputs) -> Places:
+    if inputs.places is None:
+        return WHOLE
+    painted, regions, styles, detail = inputs.places
+    parts = [_mask(part) for part in styles]
+    return Places(_mask(painted), _mask(regions), parts, _mask(detail))
 
 
 def _numbers(options: Options) -> transfer.Numbers:
@@ -161,6 +203,7 @@ def _numbers(options: Options) -> transfer.Numbers:
         options.style_weight,
         options.tv_weight,
         options.optimizer_arguments().get("learning_rate", 0.0),
+        options.detail_weight,
     )
 
 
@@ -195,6 +238,7 @@ def _recipe(inputs: Inputs, weights: weights_.Weights) -> dict[str, Any]:
             for height, width, steps in inputs.plan.scales
         ],
         "tile": inputs.plan.arithmetic.tile,
+        "history": list(inputs.plan.history),
         "device": inputs.plan.device,
         "versions": record.versions(),
         "costs": {"start": None, "end": None},
@@ -226,7 +270,7 @@ def check_same(past: dict[str, Any], present: dict[str, Any]) -> None:
             )
 
 
-def _result(inputs: Inputs, snapshot, image, recipe, started) -> Result:
+def _result(plan: Plan, alpha, snapshot, image, recipe, started) -> Result:
     costs = snapshot.costs
     terms = {
         name: float(getattr(costs, name))
@@ -239,7 +283,7 @@ def _result(inputs: Inputs, snapshot, image, recipe, started) -> Result:
     return Result(
         scale=snapshot.scale,
         step=step,
-        schedule=inputs.plan.schedule,
+        schedule=plan.schedule,
         costs=terms,
         diverged=bool(transfer.diverged(snapshot.state)),
         record={
@@ -250,7 +294,7 @@ def _result(inputs: Inputs, snapshot, image, recipe, started) -> Result:
             "seconds": round(time.monotonic() - started, 3),
         },
         tensor=image,
-        alpha=inputs.alpha,
+        alpha=alpha,
     )
 
 
@@ -265,10 +309,17 @@ def engine(
         style_weight=float(options.style_weight > 0),
         tv_weight=0,
         style_blend=(),
+        strength=None,
+        detail_mask=None,
+        detail_weight=float(options.detail_weight > 0),
         style_scale=1,
+        style_scales=(),
         color="style",
         color_strength=None,
         color_image=None,
+        mask=None,
+        content_mask=(),
+        style_mask=(),
         init="content",
         noise=None,
         noise_ratio=None,
@@ -277,6 +328,7 @@ def engine(
         steps=0,
         max_size=0,
         enlarge=False,
+        print=None,
         scales=1,
         tile="off",
         precision="auto",
@@ -295,7 +347,8 @@ def _engine(
     )
     if weights.warning:
         warnings.warn(weights.warning, UserWarning, stacklevel=2)
-    network = vgg.features_model(
+    network = network_.features_model(
+        weights.network,
         weights.kernels,
         layers,
         options.pooling,

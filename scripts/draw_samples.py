@@ -97,9 +97,10 @@ def pixels(width, height):
 
 def save(path, picture, quality=92):
     """Average the oversampled picture down and write it."""
-    height, width = (side // OVERSAMPLING for side in picture.shape[:2])
-    blocks = picture.reshape(height, OVERSAMPLING, width, OVERSAMPLING, 3)
-    levels = np.clip(blocks.mean((1, 3)) * 255 + 0.5, 0, 255)
+    height, width, *channels = picture.shape
+    height, width = height // OVERSAMPLING, width // OVERSAMPLING
+    shape = height, OVERSAMPLING, width, OVERSAMPLING, *channels
+    levels = np.clip(picture.reshape(shape).mean((1, 3)) * 255 + 0.5, 0, 255)
     Image.fromarray(levels.astype(np.uint8)).save(path, quality=quality)
 
 
@@ -180,7 +181,10 @@ def weather(sun, low, high, warmth, sunlight, dark, bright, drift):
 
 
 def landscape(terrain, ground, sky, water, eye, horizon, sun, far, haze):
-    """Photograph land, water and sky with a level camera at height eye."""
+    """Photograph land, water and sky with a level camera at height eye.
+
+    Returns the light, and where there is nothing but sky.
+    """
     columns, rows = pixels(640, 427)
     focal = columns.shape[1]
     side, up_there = columns / focal - 0.5, (horizon - rows) / focal
@@ -223,7 +227,7 @@ def landscape(terrain, ground, sky, water, eye, horizon, sun, far, haze):
         return mirror[source // 2, across // 2]
 
     picture[wet] = water(reflect, side * surface, surface, below)[wet]
-    return picture
+    return picture, ~wet & ~np.isfinite(depth)
 
 
 def forest(x, z, size, height):
@@ -319,7 +323,7 @@ def draw_lake(path):
         dark=(0.24, 0.28, 0.38), bright=(0.95, 0.66, 0.42),
     )  # fmt: skip
     sun = np.float32([0.8, 0.46, 0.08])
-    light = landscape(
+    light, above = landscape(
         alpine, alpine_ground, sky, calm_water, 0.014, 450, sun, 13, 0.018
     )
     chance = np.random.default_rng(5)
@@ -332,6 +336,9 @@ def draw_lake(path):
     bank(draw, 60, 330, 770, 860, chance)
     bank(draw, 1240, 300, 800, 860, chance)
     save(path, develop(overlay(light, layer, 0.35), 3))
+    above = above * (1 - np.asarray(layer)[..., 3] / np.float32(255))
+    for name, mask in (("sky", above), ("land", 1 - above)):
+        save(path.with_name(f"mask_{name}.png"), mask)
 
 
 def coast(x, z, detailed):
@@ -434,7 +441,7 @@ def draw_lighthouse(path):
         dark=(0.09, 0.09, 0.16), bright=(0.85, 0.36, 0.22),
     )  # fmt: skip
     sun = np.float32([-0.92, 0.36, -0.1])
-    light = landscape(
+    light, _ = landscape(
         coast, coast_ground, sky, rough_water, 0.2, 500, sun, 16, 0.02
     )
     layer = Image.new("RGBA", light.shape[1::-1])

@@ -131,10 +131,13 @@ def default_of(field: dataclasses.Field) -> str:
         if field.name in arguments
     }
     if own:
-        return ", ".join(f"{name} {value:g}" for name, value in own.items())
+        return ", ".join(
+            f"{name} {value}" if isinstance(value, str) else f"{name} {value:g}"
+            for name, value in own.items()
+        )
     if field.name.endswith("_layers"):
-        pairs = ", ".join(f"{name}: {value:g}" for name, value in field.default)
-        return pairs
+        layers = getattr(Options(), field.name)
+        return ", ".join(f"{name}: {value:g}" for name, value in layers)
     return f"`{field.default!r}`"
 
 

@@ -16,7 +16,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-from nst_tf.options import LAYERS  # noqa: E402
+from nst_tf.networks import LAYERS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY_WIDTHS = (4, 6, 8, 8, 8)  # of the five blocks

@@ -18,11 +18,14 @@ SOURCES = {  # by dotted name within the package, as `engine.tiles`
 # From the ground up: a folder, or a module of the package's own. What shares a
 # storey does not know the other; within a folder anything goes but a circle.
 STOREYS = (
+    ("networks", "paper"),
+    ("values",),
     ("options",),
     ("backend", "presets"),
     ("formulas",),
     ("engine",),
     ("machine", "files"),
+    ("places",),
     ("inputs", "result"),
     ("run", "recolor"),
     ("forecast", "saved_model"),
@@ -62,6 +65,7 @@ PURE = {  # all that the formulas and the engine import, but for the package
     "difflib",
     "functools",
     "hashlib",
+    "itertools",
     "json",
     "math",
     "numpy",
@@ -207,8 +211,16 @@ def test_formulas_do_no_input_or_output(name):
 
 
 def test_options_need_the_standard_library_only():
-    packages = {dotted.split(".")[0] for dotted in imported(SOURCES["options"])}
-    assert packages <= sys.stdlib_module_names
+    for name, known in (
+        ("networks", set()),
+        ("paper", set()),
+        ("values", {"networks", "paper"}),
+        ("options", {"networks", "paper", "values"}),
+    ):
+        names = imported(SOURCES[name])
+        packages = {dotted.split(".")[0] for dotted in names} - {"nst_tf"}
+        assert packages <= sys.stdlib_module_names
+        assert neighbours(name) == known
 
 
 @pytest.mark.parametrize("name", SOURCES)

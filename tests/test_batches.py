@@ -108,6 +108,19 @@ def test_paths_are_the_manifests(folder, monkeypatch):
     assert job.content == str(folder / "photos" / "a.png")
 
 
+def test_masks_of_a_manifest_are_its_folders(folder):
+    asked = write_manifest(
+        "content,style,mask,content_mask",
+        "photos/a.png,paintings/x.png,alpha,sky.png",
+        "photos/a.png,paintings/y.png,sky.png,all",
+    )
+    one, two = check(**asked).jobs
+    assert one.options.mask == "alpha"
+    assert one.options.content_mask == (str(folder / "sky.png"),)
+    assert two.options.mask == str(folder / "sky.png")
+    assert two.options.content_mask == ("all",)
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -260,8 +273,10 @@ def test_a_key_is_of_all_that_decides(folder):
         found(seed=1),
         found(init=str(folder / "photos/b.png")),
         found(color_image=str(folder / "photos/b.png")),
+        found(mask=str(folder / "photos/b.png")),
+        found(content_mask=[str(folder / "photos/b.png")]),
     ]
-    assert len(set(keys)) == 4
+    assert len(set(keys)) == len(keys)
     Path("photos/c.png").write_bytes(Path("photos/b.png").read_bytes())
     assert found(init=str(folder / "photos/c.png")) == keys[2]
     assert found(weights="random") == keys[0]  # their digest tells

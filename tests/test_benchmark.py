@@ -83,6 +83,27 @@ def test_plain_programs_have_the_costs_of_nst_tf_and_descend(
         assert len(perform("nst_tf", {**job, **aim})["curve"]) == 2
 
 
+def test_the_program_of_gaussians_descends_and_keeps_its_picture(
+    tiny_weights_everywhere, files, tmp_path, perform
+):
+    options = Options(margin=0, scales=1, steps=8, max_size=0).to_dict()
+    path, picture = (str(tmp_path / name) for name in ("in.npz", "out.npy"))
+    job = {"inputs": files, "options": options, "pictures": path}
+    perform("prepare", {**job, "wanted": {path: {}}})
+    outcome = perform("gaussians", {**job, "picture": picture})
+    costs = [cost for _, _, cost in outcome["curve"]]
+    assert len(costs) == 8 and min(costs) < costs[0]
+    assert np.load(picture).shape == (48, 64, 3)
+
+
+def test_the_root_is_scipys():
+    linalg = pytest.importorskip("scipy.linalg")
+    rows = np.random.default_rng(0).random((40, 6)).astype("float32")
+    matrix = rows.T @ rows / 40
+    root = yardsticks.newton_schulz(matrix)
+    np.testing.assert_allclose(root, linalg.sqrtm(matrix), atol=1e-4)
+
+
 def test_a_mistake_in_a_job_comes_back_as_words(files, perform):
     options = Options(max_size=8).to_dict()
     outcome = perform(

@@ -130,6 +130,27 @@ def test_a_palette_is_remembered_and_yields(stylize, tmp_path, monkeypatch):
     assert cli.main(["--from=../a.png", "--output=d.png"]) == 2
 
 
+def test_masks_are_remembered_and_checked(files, stylize, tmp_path, capsys):
+    left = np.zeros((48, 64), "uint8")
+    left[:, :32] = 255
+    PIL.Image.fromarray(left).save("left.png")
+    second = [files[1], "--content_mask=left.png"]
+    masks = ["--content_mask=all", "--mask=left.png"]
+    few = ["--steps=2", "--scales=1"]
+    assert stylize(*second, *masks[:1], *few, "--output=two.png") == 0
+    assert stylize(*masks[1:], *few, "--output=a.png") == 0
+    assert cli.main(["--from=a.png", "--output=b.png"]) == 0
+    np.testing.assert_array_equal(pixels("a.png"), pixels("b.png"))
+    assert cli.main(["--from=two.png", "--output=c.png"]) == 0
+    np.testing.assert_array_equal(pixels("two.png"), pixels("c.png"))
+    assert stylize("--mask=left.png", "--output=left.png") == 2
+    assert "is one of the inputs" in capsys.readouterr().err
+    PIL.Image.fromarray(255 - left).save("left.png")
+    for name in ("a", "two"):
+        assert cli.main([f"--from={name}.png", "--output=d.png"]) == 2
+        assert "has changed since" in capsys.readouterr().err
+
+
 def test_a_finished_picture_is_recoloured(files, capsys):
     given = ["recolor", "--picture=style.png"]
     luminance = [*given, "--content=style.png", "--output=a.png"]
@@ -185,15 +206,16 @@ def test_divergence_saves_the_last_good_picture(stylize, capsys):
 def test_out_of_memory_keeps_what_there_is(stylize, monkeypatch, capsys):
     from nst_tf import run
 
-    whole = run.Run
+    class ShortOfMemory(run.Run):
+        count = 0
 
-    def short_of_memory(*arguments):
-        for count, result in enumerate(whole(*arguments)):
-            if count == 2:
+        def __next__(self):
+            self.count += 1
+            if self.count == 3:
                 raise MemoryError
-            yield result
+            return super().__next__()
 
-    monkeypatch.setattr(run, "Run", short_of_memory)
+    monkeypatch.setattr(run, "Run", ShortOfMemory)
     assert stylize("--every=1", "--output=a.png") == 1
     assert "out of memory: " in capsys.readouterr().err
     assert record.read_recipe("a.png")["step"] == 1
@@ -249,6 +271,12 @@ def test_out_of_memory_keeps_what_there_is(stylize, monkeypatch, capsys):
         (["--from=content.png"], "carries no recipe"),
         (["--resume=text.png"], "--checkpoint wrote"),
         (["--max_size=60000", "--enlarge"], "out of memory"),
+        (["--print=60x40cm@300dpi", "--max_size=512"], "`print` says how"),
+        (["--print=60x40"], "as 60x40cm@300dpi"),
+        (["--print=90x90in@2400dpi"], "should: a smaller --print"),
+        (["--depth=16", "--output=a.jpg"], "`depth` of 16 bits needs .png"),
+        (["--depth=9"], "`depth` should be 8 or 16"),
+        (["--history=0"], "`history`: expected auto, or a number from 1"),
         (["stray"], "is no flag"),
     ],
 )

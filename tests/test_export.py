@@ -20,6 +20,7 @@ from PIL import Image
 from nst_tf import inputs, options, run
 from nst_tf.engine import vgg
 from nst_tf.files import images, record, weights
+from nst_tf.networks import LAYERS
 from nst_tf.saved_model import export, graph
 from nst_tf.terminal import cli
 
@@ -544,10 +545,10 @@ def test_each_kernel_is_held_once(name, folders, tiny_kernels):
     held = tf.train.load_checkpoint(stem)
     shapes = held.get_variable_to_shape_map()
     shapes.pop("_CHECKPOINTABLE_OBJECT_GRAPH")
-    depth = options.LAYERS.index("block2_conv1") + 1
+    depth = LAYERS.index("block2_conv1") + 1
     wanted = [
         list(array.shape)
-        for layer in options.LAYERS[:depth]
+        for layer in LAYERS[:depth]
         for array in tiny_kernels[layer]
     ]
     assert sorted(shapes.values()) == sorted(wanted)
@@ -615,10 +616,6 @@ def test_styles_are_fitted_as_on_the_host(enlarge, scale):
         found = graph._fitted_size(*sizes, chosen)
         wanted = inputs.style_size(tuple(style), tuple(content), chosen)
         assert found.numpy().tolist() == list(wanted)
-
-
-def test_constants_are_those_of_the_host():
-    assert graph.SMALLEST == inputs.SMALLEST
 
 
 @pytest.mark.parametrize("size", [(30, 50), (50, 30), (31, 47), (80, 20)])

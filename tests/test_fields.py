@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.engine import vgg
-from nst_tf.options import LAYERS
+from nst_tf.networks import LAYERS, NETWORKS
 from nst_tf.study.fields import field
 
 ONES = {  # nothing cancels, and the average pooling forgets no pixel
@@ -17,13 +17,20 @@ ONES = {  # nothing cancels, and the average pooling forgets no pixel
 }
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_a_unit_sees_its_field_and_nothing_else(layer):
-    own = field(layer)
+@pytest.mark.parametrize(
+    ("layer", "network"),
+    [
+        *((layer, "vgg19") for layer in LAYERS),
+        ("block3_conv3", "vgg16"),
+        ("block5_conv1", "vgg16"),
+    ],
+)
+def test_a_unit_sees_its_field_and_nothing_else(layer, network):
+    own = field(layer, NETWORKS[network].layers)
     row, column = (own.before // own.stride + more for more in (1, 2))
     left, top, right, bottom = own.box(row, column)
     size = bottom + own.stride, right + own.stride
-    network = vgg.features_model(ONES, [layer], "avg")
+    network = vgg.features_model(ONES, [layer], "avg", network=network)
     image = tf.ones([1, *size, 3])
     with tf.GradientTape() as tape:
         tape.watch(image)

@@ -7,12 +7,12 @@ from absl import flags as absl_flags
 
 from nst_tf import presets
 from nst_tf.options import OPTIMIZERS, Options
-from nst_tf.terminal import flags
+from nst_tf.terminal import flags, tables
 
 ROOT = Path(__file__).resolve().parent.parent
 PRESETS = sorted((ROOT / "configs").glob("*.flags"))
 OPTIONS = [field.name for field in dataclasses.fields(Options)]
-OTHERS = [flag.name for flag in flags.STYLIZE]
+OTHERS = [flag.name for flag in tables.STYLIZE]
 
 
 def typed(*arguments):
@@ -38,7 +38,7 @@ def described(text):
 def test_nothing_typed_is_nothing_given():
     given = typed()
     assert given.options == {}
-    assert given.flags == {flag.name: flag.default for flag in flags.STYLIZE}
+    assert given.flags == {flag.name: flag.default for flag in tables.STYLIZE}
     assert given.arguments == []
 
 
@@ -77,6 +77,9 @@ def test_every_option_has_a_flag(name):
     if isinstance(value, bool):
         assert typed(f"--{name}").options == {name: True}
         assert typed(f"--no{name}").options == {name: False}
+    elif name in tables.MANY:
+        twice = [f"--{name}={word}" for word in ("one", "two")]
+        assert typed(*twice).options == {name: ["one", "two"]}
     else:
         assert typed(f"--{name}=word").options == {name: "word"}
 
@@ -292,7 +295,7 @@ def test_full_help_names_every_flag_once():
     "command",
     [
         name
-        for name, own in flags.FLAGS.items()
+        for name, own in tables.FLAGS.items()
         if "preset" in {flag.name for flag in own}
     ],
 )
@@ -302,7 +305,7 @@ def test_help_names_what_matters_first_and_counts_the_rest(command):
     first = described(short)
     assert first.items() <= every.items()
     if first != every:
-        assert "--preset" in first and "--style_weight" in first
+        assert "--preset" in first and "--strength" in first
         assert 5 <= len(first) <= 12
         assert short.endswith(f"--helpfull shows all {len(every)} flags.")
 
@@ -327,7 +330,7 @@ def test_help_says_what_flags_are_for():
         assert text.startswith(field.metadata["help"])
         for choice in field.metadata["choices"]:
             assert choice in text
-    for flag in flags.STYLIZE:
+    for flag in tables.STYLIZE:
         assert about[f"--{flag.name}"].startswith(flag.help)
 
 
@@ -342,7 +345,7 @@ def test_help_says_what_flags_are_for():
         ("seed", "(0)"),
         ("optimizer", "(lbfgs)"),
         ("learning_rate", "(adam 0.02, adagrad 0.1, sgd 1e-06)"),
-        ("history", "(10)"),
+        ("history", "(auto)"),
         ("enlarge", "(false)"),
         ("steps", "(100)"),
         ("output", "(stylized.png)"),
@@ -370,9 +373,9 @@ def test_defaults_shown_are_those_taken():
 
 def test_flags_have_a_known_group():
     groups = {field.metadata["group"] for field in dataclasses.fields(Options)}
-    groups |= {flag.group for flag in flags.STYLIZE}
-    for table in itertools.chain(*flags.TABLES.values()):
+    groups |= {flag.group for flag in tables.STYLIZE}
+    for table in itertools.chain(*tables.TABLES.values()):
         groups |= {f.metadata["group"] for f in dataclasses.fields(table)}
-    for own in flags.FLAGS.values():
+    for own in tables.FLAGS.values():
         groups |= {flag.group for flag in own}
-    assert groups == set(flags.GROUPS)
+    assert groups == set(tables.GROUPS)

@@ -23,6 +23,7 @@ def test_a_forecast_is_the_schedule_and_the_model(tiny_weights_everywhere):
         (800, 1000, 20),
     )
     assert expected.plan.arithmetic.tile == 256
+    assert expected.plan.history == ()
     peak = memory.peak((800, 1000), options, 256)
     assert expected.plan.memory == peak
     said = f"tiles of 256 px, about {peak / 1e9:.1f} GB"
@@ -61,6 +62,20 @@ def test_plan_tells_and_writes_nothing(
         told,
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_of_a_poster_tells_its_pairs(
+    tiny_weights_everywhere, capsys, monkeypatch
+):
+    monkeypatch.setattr(devices, "available_memory", lambda: 20 * 10**9)
+    typed = ["--size=8000x6000"], ["--print=8000x6000mm@25.4dpi"]
+    for one in typed:
+        assert cli.main(["plan", *one]) == 0
+        told = capsys.readouterr().out
+        assert "2000 x 1500 px, 25 steps of lbfgs with 10 pairs" in told
+        assert "8000 x 6000 px, 7 steps of lbfgs with 3 pairs" in told
+    assert cli.main(["plan", *typed[0], *typed[1]]) == 2
+    assert "`print`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -157,8 +172,9 @@ def test_a_long_run_tells_its_time_first_a_short_one_when_it_knows(
     monkeypatch.setattr(progress, "LONG", 1e4)
     for steps, told in ((1, ""), (8, r", about \d+ s$")):
         inputs = prepare(*pictures[:2], scales=1, steps=steps, max_size=64)
-        bar = progress.Progress(inputs, quiet=False)
-        for result in run.Run(inputs, every=1):
+        running = run.Run(inputs, every=1)
+        bar = progress.Progress(running, quiet=False)
+        for result in running:
             bar.show(result)
         first, *rest = capsys.readouterr().err.splitlines()
         assert re.search(r"about \d\.\d GB" + (told or "$"), first)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nst_tf import options
-from nst_tf.options import LAYERS, OPTIMIZERS, Options, steps_at
+from nst_tf import values
+from nst_tf.networks import LAYERS, NETWORKS
+from nst_tf.options import OPTIMIZERS, Options, steps_at
 
 ROOT = Path(__file__).resolve().parent.parent
 FIELDS = {field.name: field for field in dataclasses.fields(Options)}
@@ -31,6 +32,13 @@ CHANGES = {
     "color": {"color": "content"},
     "color_strength": {"color": "luminance", "color_strength": 0.5},
     "color_image": {"color_image": "palette.png"},
+    "mask": {"mask": "mask.png"},
+    "content_mask": {"content_mask": ["sky.png", "all"]},
+    "style_mask": {"style_mask": ["all", "part.png"]},
+    "strength": {"strength": 0.3},
+    "style_scales": {"style_scales": "2,1"},
+    "detail_weight": {"detail_weight": 1},
+    "detail_mask": {"detail_mask": "face.png", "detail_weight": 1},
     "init": {"init": "noise"},
     "noise": {"init": "noise", "noise": "gaussian"},
     "noise_ratio": {"init": "noise", "noise_ratio": 0.6},
@@ -48,6 +56,7 @@ CHANGES = {
     "steps": {"steps": 0},
     "max_size": {"max_size": 0},
     "enlarge": {"enlarge": True},
+    "print": {"print": "60x40cm@300dpi"},
     "scales": {"scales": 3},
     "margin": {"margin": 0},
     "weights": {"weights": "elsewhere/ö.h5"},
@@ -134,7 +143,10 @@ def test_whole_numbers_are_whole(name):
 def test_other_numbers_are_floats(name):
     for value in (0.25, "0.25", "25e-2"):
         assert make(name, value) == 0.25
-    assert isinstance(make(name, 1 if name[:4] != "beta" else 0), float)
+    low, high = (FIELDS[name].metadata[bound] for bound in ("low", "high"))
+    for whole in {0, 1} if low <= 0 else {1}:
+        if whole <= high:
+            assert isinstance(make(name, whole), float)
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -180,16 +192,16 @@ def test_enlarge_is_true_or_false(value):
     "word", ["block4_conv2", "conv4_2", "relu4_2", "Conv4_2", " RELU4_2 "]
 )
 def test_layers_have_several_names(word):
-    assert options.layer_name(word) == "block4_conv2"
+    assert values.layer_name(word) == "block4_conv2"
 
 
 def test_every_layer_has_every_name():
     assert len(LAYERS) == 16
     for layer in LAYERS:
         block, conv = layer[5], layer[-1]
-        assert options.layer_name(layer) == layer
-        assert options.layer_name(f"conv{block}_{conv}") == layer
-        assert options.layer_name(f"relu{block}_{conv}") == layer
+        assert values.layer_name(layer) == layer
+        assert values.layer_name(f"conv{block}_{conv}") == layer
+        assert values.layer_name(f"relu{block}_{conv}") == layer
 
 
 @pytest.mark.parametrize(
@@ -198,13 +210,13 @@ def test_every_layer_has_every_name():
 def test_unknown_layers_are_rejected_with_a_suggestion(word):
     message = f'received "{word}"\\. Did you mean "block4_conv2"'
     with pytest.raises(ValueError, match=message):
-        options.layer_name(word)
+        values.layer_name(word)
 
 
 @pytest.mark.parametrize("word", ["", "conv1_3", "conv6_1", "fc1", "conv4_2_1"])
 def test_layers_that_are_not_in_the_network_are_rejected(word):
     with pytest.raises(ValueError, match="block1_conv1 to block5_conv4"):
-        options.layer_name(word)
+        values.layer_name(word)
 
 
 @pytest.mark.parametrize(
@@ -234,12 +246,12 @@ def test_layers_with_weights(name, value):
 )
 def test_layers_without_weights_have_equal_shares(value):
     expected = (("block1_conv1", 0.5), ("block2_conv1", 0.5))
-    assert options.parse_layers(value) == expected
+    assert values.parse_layers(value) == expected
 
 
 def test_layers_with_and_without_weights_mix():
     expected = (("block1_conv1", 2.0), ("block2_conv1", 0.5))
-    assert options.parse_layers("conv1_1:2,conv2_1") == expected
+    assert values.parse_layers("conv1_1:2,conv2_1") == expected
 
 
 @pytest.mark.parametrize(
@@ -255,7 +267,6 @@ def test_layers_with_and_without_weights_mix():
         ([], "give at least one layer; received none"),
         ({}, "give at least one layer; received none"),
         (5, "expected NAME.*received"),
-        (None, "expected NAME.*received"),
         (("conv4_2", 0.5), "expected NAME.*received"),
         ([("conv4_2",)], "expected NAME.*received"),
     ],
@@ -263,6 +274,42 @@ def test_layers_with_and_without_weights_mix():
 @pytest.mark.parametrize("name", ["content_layers", "style_layers"])
 def test_layers_that_cannot_be(name, value, message):
     rejected(name, value, message)
+
+
+# Networks
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_has_layers_of_its_own(network):
+    own, chosen = NETWORKS[network], Options(network=network)
+    assert dict(chosen.content_layers) == own.content
+    assert dict(chosen.style_layers) == own.style
+    assert set(chosen.layer_names()) <= set(own.layers)
+    assert Options.from_dict(chosen.to_dict()) == chosen
+    assert Options().replace(network=network) == chosen
+    assert chosen.replace(network="vgg19") == Options()
+
+
+def test_layers_that_were_chosen_stay_with_another_network():
+    chosen = Options(content_layers="conv3_3").replace(network="vgg16")
+    assert chosen.content_layers == (("block3_conv3", 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "value", "message"),
+    [
+        ("vgg16", "content_layers", "conv3_4", 'mean "block3_conv3"'),
+        ("inception_v3", "style_layers", "mixd3", 'mean "mixed3"'),
+        ("inception_v3", "content_layers", "conv4_2", "Usual are mixed2"),
+        ("vgg16", "style_statistic", "wasserstein", "known of vgg19, vgg19_sl"),
+        ("inception_v3", "tile", 256, "looks at pictures whole"),
+        ("inception_v3", "mask", "a.png", "looks at pictures whole"),
+        ("inception_v3", "style_mask", ("a.png",), "looks at pictures whole"),
+    ],
+)
+def test_what_a_network_cannot_do_is_refused(network, name, value, message):
+    with pytest.raises(ValueError, match=f"`{name}`.*{message}"):
+        Options(network=network, **{name: value})
 
 
 # Several styles

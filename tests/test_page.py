@@ -58,7 +58,10 @@ def test_every_option_is_on_the_page_but_those_that_read_files(form):
     grouped = [name for names in form.groups().values() for name in names]
     assert every - set(form.names()) == {
         "color_image",
+        "content_mask",
+        "mask",
         "style_blend",
+        "style_mask",
         "weights",
     }
     assert set(grouped) <= set(form.names())

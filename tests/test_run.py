@@ -2,6 +2,7 @@
 
 import json
 import time
+import weakref
 
 import numpy as np
 import PIL.Image
@@ -11,7 +12,9 @@ import nst_tf
 from nst_tf import run
 from nst_tf.files import images, record
 from nst_tf.inputs import prepare, style_size
+from nst_tf.machine import memory
 from nst_tf.options import OPTIMIZERS, Options
+from nst_tf.terminal import progress
 
 LAYERS = {"content_layers": "conv3_1", "style_layers": "conv1_1,conv3_1"}
 QUICK = {"steps": 3, "scales": 1, "tv_weight": 0, "jit": "off", **LAYERS}
@@ -47,6 +50,60 @@ def test_a_result_has_the_size_of_the_content_and_its_record(pictures):
     ]
     assert result.costs["style"] == pytest.approx(sum(layers) / 2, rel=1e-5)
     assert json.loads(record.to_json(result.record)) == result.record
+
+
+def test_a_print_is_what_was_asked_for_in_pixels_and_on_paper(
+    pictures, tmp_path, capsys
+):
+    options = {**QUICK, "steps": 1, "print": "3x3in@24dpi"}
+    running = run.Run(prepare(*pictures, **options))
+    bar = progress.Progress(running, quiet=False)
+    for result in running:
+        bar.show(result)
+    told = capsys.readouterr().err
+    assert "72 x 54 px (3.00 x 2.25 in at 24 dpi), 1 steps of" in told
+    assert result.image.shape == (54, 72, 3)
+    for suffix, depth in ((".png", 8), (".png", 16), (".tif", 16), (".jpg", 8)):
+        path = tmp_path / f"{depth}{suffix}"
+        result.save(path, depth=depth)
+        with PIL.Image.open(path) as file:
+            assert file.info["dpi"] == pytest.approx((24, 24), abs=0.02)
+        assert record.read_recipe(path) == result.record
+    read = images.read(tmp_path / "16.tif").rgb
+    np.testing.assert_allclose(read, result.tensor[0], atol=0.51 / 65535)
+    with pytest.raises(ValueError, match="`depth` of 16 bits needs"):
+        result.save(tmp_path / "a.jpg", depth=16)
+
+
+def test_a_run_lets_its_pictures_go(pictures):
+    inputs = prepare(*pictures, **QUICK)
+    held = [weakref.ref(one) for one in (inputs.content, inputs.styles[0])]
+    running = run.Run(inputs)
+    del inputs
+    next(running)
+    assert [one() for one in held] == [None, None]
+
+
+def test_a_resumed_run_keeps_the_pairs_it_began_with(
+    pictures, tmp_path, monkeypatch
+):
+    options = {**QUICK, "steps": 6, "scales": 2}
+    whole = prepare(*pictures, **options)
+    monkeypatch.setattr(memory, "ROOM", 2e5)
+    began = prepare(*pictures, **options)
+    monkeypatch.undo()
+    assert (whole.plan.history, began.plan.history) == ((10, 10), (10, 3))
+    *_, want = running = list(run.Run(began, every=6))
+    assert want.record["history"] == [10, 3]
+    running = run.Run(began, every=3)
+    for result in running:
+        if (result.scale, result.step) == (1, 3):
+            running.save_checkpoint(tmp_path / "a.npz")
+            break
+    resume = record.read_checkpoint(tmp_path / "a.npz")
+    *_, last = run.Run(whole, resume=resume)
+    np.testing.assert_array_equal(last.tensor, want.tensor)
+    assert last.record["history"] == [10, 3]
 
 
 def test_paths_arrays_and_pillow_images_give_the_same(files):

@@ -25,7 +25,7 @@ def cost(style, generated):
         losses.mean_moments(tf.convert_to_tensor(each))
         for each in (style, generated)
     )
-    return wasserstein_cost(gaussian(style), generated)
+    return tf.reduce_sum(wasserstein_cost(gaussian(style), generated))
 
 
 def written_again(style, generated):

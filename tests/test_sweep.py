@@ -194,6 +194,7 @@ def test_sheet_table_and_pdf_are_written_and_resumed(
     [
         (["sweep"], "`over` is missing"),
         (["sweep", "--over=seed=1,2", "--seed=3"], "`seed` is what is varied"),
+        (["sweep", "--over=seed=1,2", "--workers=0"], "`workers` should be"),
         (["sweep", "--over=seed=1,2", "--output=a.txt"], "`output` should"),
         (["sweep", "--over=seed=1,2", "--costs=a.txt"], "`costs` should"),
         (["sweep", "--over=seed=1,2", "--output=style.png"], "of the inputs"),
@@ -246,6 +247,17 @@ def test_a_signal_stops_and_the_same_command_goes_on(
     assert "2 pictures, 1 done" in capsys.readouterr().err
 
 
+def test_workers_paint_the_cells(files, capsys, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(sweep.Cell, "paint", None)  # nobody paints here
+    typed = ["--network=vgg19_slim", "--steps=1", "--scales=1", "--jit=off"]
+    arguments = ["sweep", *files, *typed, "--over=seed=1,2", "--device=cpu"]
+    assert cli.main([*arguments, "--workers=1"]) == 0
+    assert "2 pictures, 0 done" in capsys.readouterr().err
+    assert cli.main(arguments) == 0
+    assert "2 pictures, 2 done" in capsys.readouterr().err
+
+
 # Figures
 
 
@@ -257,7 +269,8 @@ def test_a_recipe_makes_a_grid(name, pictures, tmp_path):
         style = None
     if name == "style":
         content = None
-    options = Options.from_dict({**recipe.options, "max_size": 64})
+    size = {"max_size": 128, "enlarge": True}
+    options = Options.from_dict({**recipe.options, **size})
     made = sweep.grid(content, style, recipe.axes, tmp_path, options)
     digests = {cell.options.fingerprint() for cell in made.cells}
     assert len(digests) == len(made.cells)

@@ -14,7 +14,8 @@ from nst_tf.engine import tiles, transfer, vgg
 from nst_tf.engine.objective import Objective
 from nst_tf.formulas import optimizers
 from nst_tf.formulas.statistics import STATISTICS
-from nst_tf.options import LAYERS, OPTIMIZERS
+from nst_tf.networks import LAYERS, NETWORKS
+from nst_tf.options import OPTIMIZERS
 
 HEIGHT, WIDTH = 389, 517
 CONTENT_LAYERS = (("block4_conv2", 1.0),)
@@ -24,10 +25,16 @@ RATES = {"adam": 0.02, "adagrad": 0.05, "sgd": 1e-7, "lbfgs": 0.0}
 
 
 def engine(
-    kernels, tile, name="adam", pooling="avg", devices=("",), statistic="gram"
+    kernels,
+    tile,
+    name="adam",
+    pooling="avg",
+    devices=("",),
+    statistic="gram",
+    vgg_name="vgg19",
 ):
     layers = [layer for layer, _ in CONTENT_LAYERS + STYLE_LAYERS]
-    network = vgg.features_model(kernels, layers, pooling)
+    network = vgg.features_model(kernels, layers, pooling, network=vgg_name)
     method = getattr(optimizers, name)
     takes_rate = "learning_rate" in OPTIMIZERS[name]
     return transfer.Transfer(
@@ -39,6 +46,7 @@ def engine(
             devices=devices,
             statistic=STATISTICS[statistic],
             sizes=dict.fromkeys(layers, 5.0),
+            order=NETWORKS[vgg_name].layers,
         ),
         method if takes_rate else lambda rate: method(),
         margin=8,
@@ -120,10 +128,24 @@ def test_any_size_can_be_cut(tiny_kernels, size):
     assert_same(evaluate(engine(tiny_kernels, 64), *size), expected)
 
 
+def test_a_vgg16_needs_less_of_a_halo(tiny_kernels):
+    order = NETWORKS["vgg16"].layers
+    assert tiles.halo(["block5_conv1"], order) == 64
+    assert tiles.halo(["block5_conv1"]) == 80
+    kernels = {layer: tiny_kernels[layer] for layer in order}
+    (_, costs, gradient), (_, others, other) = (
+        evaluate(engine(kernels, tile, vgg_name="vgg16"), 150, 197)
+        for tile in (0, 64)
+    )
+    np.testing.assert_allclose(costs.total, others.total, rtol=1e-5)
+    size = np.abs(gradient).max()
+    np.testing.assert_allclose(gradient, other, atol=1e-4 * size)
+
+
 def test_without_the_halo_there_would_be_seams(
     tiny_kernels, whole, monkeypatch
 ):
-    monkeypatch.setattr(tiles, "halo", lambda layers: 64)
+    monkeypatch.setattr(tiles, "halo", lambda *_: 64)
     found = evaluate(engine(tiny_kernels, 128))
     with pytest.raises(AssertionError):
         assert_same(found, whole("avg"))

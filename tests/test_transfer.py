@@ -307,11 +307,17 @@ def test_what_is_saved_costs_what_was_optimised(tiny_kernels, pictures):
     assert saved[1] < saved[0]
 
 
-def test_restored_states_are_those_that_were_flattened(tiny_kernels, pictures):
+@pytest.mark.parametrize("history", [(), (2,)])
+def test_restored_states_are_those_that_were_flattened(
+    tiny_kernels, pictures, history
+):
     tool = engine(tiny_kernels, "lbfgs", history=3)
     final = last(
-        tool.snapshots(*start(pictures), NUMBERS, milestones=lambda _: [4])
+        tool.snapshots(
+            *start(pictures), NUMBERS, lambda _: [4], history=history
+        )
     )
+    assert len(final.state.slots.steps) == (history or (3,))[0]
     arrays = [np.asarray(a) for a in tf.nest.flatten(final.state)]
     restored = tool.restore(arrays)
     tf.nest.assert_same_structure(restored, final.state)
@@ -320,6 +326,19 @@ def test_restored_states_are_those_that_were_flattened(tiny_kernels, pictures):
     ):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+
+
+def test_fewer_pairs_are_those_of_a_shorter_history(tiny_kernels, pictures):
+    many, few = (engine(tiny_kernels, "lbfgs", history=n) for n in (5, 2))
+    given = *start(pictures, 2), NUMBERS, lambda _: [6], [2.0, 1.0]
+    want = [snapshot.image for snapshot in few.snapshots(*given)]
+    for history in (2, 2), (5, 2):
+        made = many.snapshots(*given, history=history)
+        images = [snapshot.image for snapshot in made]
+        same = [
+            np.array_equal(*pair) for pair in zip(images, want, strict=True)
+        ]
+        assert same[:1] == [True] and all(same) == (history == (2, 2))
 
 
 def test_coarse_to_fine_ends_at_the_full_size(pictures, adam):

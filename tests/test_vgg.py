@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from nst_tf.engine import vgg
 from nst_tf.files import weights
-from nst_tf.options import LAYERS, layer_name
+from nst_tf.networks import LAYERS, NETWORKS
+from nst_tf.values import layer_name
 
 NARROW = {1: 32, 2: 32, 3: 48, 4: 64, 5: 64}  # 3 * 3 * 3 = 27 < 32: wide first
 
@@ -91,6 +92,21 @@ def test_features_are_those_of_keras(application, pictures):
     actual = vgg.features_model(kernels, LAYERS)(image)
     for layer, features in zip(LAYERS, expected, strict=True):
         assert_features_close(actual[layer], features, layer)
+
+
+def test_features_of_vgg16_are_those_of_keras(pictures):
+    application = keras.applications.VGG16(weights=None, include_top=False)
+    layers, image = NETWORKS["vgg16"].layers, pictures[0][None]
+    outputs = {layer: application.get_layer(layer).output for layer in layers}
+    expected = keras.Model(application.input, outputs)(
+        keras.applications.vgg16.preprocess_input(255 * image)
+    )
+    kernels = {
+        layer: application.get_layer(layer).get_weights() for layer in layers
+    }
+    actual = vgg.features_model(kernels, layers, network="vgg16")(image)
+    for layer in layers:
+        assert_features_close(actual[layer], expected[layer], layer)
 
 
 @pytest.mark.parametrize("size", [(48, 64), (37, 51)])

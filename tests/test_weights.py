@@ -1,3 +1,4 @@
+import functools
 import hashlib
 import http.server
 import inspect
@@ -16,11 +17,13 @@ import pytest
 from nst_tf import backend
 from nst_tf.engine import vgg
 from nst_tf.files import weights
-from nst_tf.options import LAYERS, Options
+from nst_tf.networks import LAYERS, NETWORKS
+from nst_tf.options import Options
 
 DATA = np.random.default_rng(0).bytes(300_000)
 MD5 = hashlib.md5(DATA).hexdigest()
 FORMATS = (".h5", ".weights.h5")
+FILE = weights.PUBLISHED["vgg19"].file
 
 
 def lookalike(weights=None, include_top=True, width=2, layers=LAYERS):
@@ -186,6 +189,27 @@ def other_widths(path):
     save(lookalike(include_top=False, width=3), path)
 
 
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_vgg16_is_no_vgg19(tmp_path, narrow, monkeypatch, suffix):
+    layers = NETWORKS["vgg16"].layers
+    monkeypatch.setattr(
+        keras.applications,
+        "VGG16",
+        functools.partial(lookalike, layers=layers),
+    )
+    paths = [tmp_path / f"{name}{suffix}" for name in ("vgg16", "vgg19")]
+    model = lookalike(include_top=False, layers=layers)
+    save(model, paths[0])
+    save(lookalike(include_top=False), paths[1])
+    loaded = weights.load(str(paths[0]), 0, "vgg16")
+    assert (loaded.network, tuple(loaded.kernels)) == ("vgg16", layers)
+    for layer in layers:
+        expected = model.get_layer(layer).get_weights()[0]
+        np.testing.assert_array_equal(loaded.kernels[layer][0], expected)
+    with pytest.raises(ValueError, match="VGG16 reads.*is not one"):
+        weights.load(str(paths[1]), 0, "vgg16")
+
+
 def truncated(path):
     save(lookalike(include_top=False), path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -290,6 +314,12 @@ def test_random_weights_are_seeded_and_have_a_digest(narrow):
         for array in arrays:
             digest.update(array.tobytes())
     assert first.sha256 == digest.hexdigest()
+
+
+def published(monkeypatch, **changes):
+    """VGG-19's weights are to be had elsewhere."""
+    own = weights.PUBLISHED["vgg19"]._replace(**changes)
+    monkeypatch.setitem(weights.PUBLISHED, "vgg19", own)
 
 
 # Downloads: a server of our own, on the loopback interface
@@ -413,10 +443,9 @@ def test_download_where_nobody_answers(nobody, tmp_path):
 
 def test_imagenet_file_is_downloaded_once(server, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(weights, "URL", server.url("/whole"))
-    monkeypatch.setattr(weights, "MD5", MD5)
+    published(monkeypatch, url=server.url("/whole"), md5=MD5)
     path = weights.imagenet_file()
-    assert path == tmp_path / "models" / weights.FILE
+    assert path == tmp_path / "models" / "whole"
     assert weights.imagenet_file() == path
     assert server.asked == ["/whole"]
     path.write_bytes(DATA[:-1])  # somebody else's half download
@@ -429,13 +458,12 @@ def test_imagenet_weights_come_from_the_cache(
     spec, file, nobody, tmp_path, monkeypatch
 ):
     path, model = file
-    cached = tmp_path / "models" / weights.FILE
+    cached = tmp_path / "models" / FILE
     cached.parent.mkdir()
     save(model, cached)
     md5 = hashlib.md5(cached.read_bytes()).hexdigest()
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(weights, "URL", nobody)
-    monkeypatch.setattr(weights, "MD5", md5)
+    published(monkeypatch, url=nobody + FILE, md5=md5)
     if spec == "imagenet":  # asked for by name: the environment has no say
         monkeypatch.setenv("NST_TF_WEIGHTS", str(tmp_path / "missing.h5"))
     loaded = weights.load(spec)
@@ -456,7 +484,7 @@ def test_auto_without_a_network_warns_and_falls_back(
     narrow, nobody, tmp_path, monkeypatch, layer, network, what, cost
 ):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(weights, "URL", nobody)
+    published(monkeypatch, url=nobody + FILE)
     loaded = weights.load("auto", 3, layers=[layer])
     assert loaded.network == network
     spec = ("random", 3) if network == "vgg19" else ("auto", 0, network)
@@ -465,13 +493,25 @@ def test_auto_without_a_network_warns_and_falls_back(
         what,
         cost,
         "refused",  # why
-        f"fetch {weights.FILE}",  # how to mend it
+        f"fetch {FILE}",  # how to mend it
         nobody,
         "--weights=PATH",
         "NST_TF_WEIGHTS=PATH",
     ):
         assert words in loaded.warning
     assert "\n" not in loaded.warning
+
+
+def test_the_environment_speaks_of_vgg19_alone(file, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("NST_TF_WEIGHTS", str(file[0]))
+    own = weights.PUBLISHED["vgg16"]._replace(url="http://127.0.0.1:9/none")
+    monkeypatch.setitem(weights.PUBLISHED, "vgg16", own)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    loaded = weights.load("auto", 3, "vgg16")
+    assert loaded.sha256 == weights.load("random", 3, "vgg16").sha256
+    assert "random VGG-16" in loaded.warning
+    assert "NST_TF_WEIGHTS" not in loaded.warning
 
 
 # The embedded network
@@ -512,15 +552,16 @@ def test_another_file_is_no_slim_network(tmp_path, file):
 
 def test_imagenet_without_a_network_is_an_error(nobody, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(weights, "URL", nobody)
+    published(monkeypatch, url=nobody + FILE)
     message = "`weights`: .* neither cached nor .*refused.*--weights=PATH"
     with pytest.raises(ValueError, match=message):
         weights.load("imagenet")
 
 
-def test_the_address_and_the_checksum_are_those_of_keras():
-    source = inspect.getsource(inspect.getmodule(keras.applications.VGG19))
+@pytest.mark.parametrize("published", weights.PUBLISHED.values())
+def test_the_address_and_the_checksum_are_those_of_keras(published):
+    application = getattr(keras.applications, published.application)
+    source = inspect.getsource(inspect.getmodule(application))
     source = "".join(source.split()).replace('""', "")  # wrapped texts
-    folder = weights.URL.removesuffix(weights.FILE)
-    for words in (folder, weights.FILE, weights.MD5):
+    for words in (published.url, published.file, published.md5):
         assert words in source

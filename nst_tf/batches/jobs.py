@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from nst_tf.batches import sources
-from nst_tf.files import images, record
-from nst_tf.options import Options, suggest
+from nst_tf.files import images, record, sizes
+from nst_tf.options import Options
+from nst_tf.values import suggest
 
 BLOCK = 512  # jobs that are put in order at once
 NAME = "{content}_{style}.png"
@@ -133,10 +134,7 @@ def ordered(jobs: Iterable[Job], block: int = BLOCK) -> Iterator[Job]:
 def size(job: Job) -> tuple[int, int]:
     """Height and width of the result, pixels; (0, 0) if that is not known."""
     with contextlib.suppress(ValueError, OSError):
-        options = job.options
-        return images.fit(
-            _measured(job.content), options.max_size, options.enlarge
-        )
+        return sizes.fitted(_measured(job.content), job.options)
     return 0, 0
 
 

@@ -11,16 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.files import images
-from nst_tf.options import Options, suggest
+from nst_tf.options import Options
+from nst_tf.values import suggest
 
 COLUMNS = ("content", "style")
 OPTIONS = {field.name: field for field in dataclasses.fields(Options)}
-# The options that may name a file, and what names none there.
-NO_FILES = {
-    "init": ("content", "noise", "style"),
-    "color_image": (None,),
-    "weights": ("auto", "imagenet", "random"),
-}
+WEIGHTS = "auto", "imagenet", "random"  # that are no file
 WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 Patterns = str | os.PathLike | Sequence[str | os.PathLike]
@@ -224,21 +220,19 @@ def _options(base: Options, changes: tuple, folder: str) -> Options:
 
 def absolute(options: Options, folder: str) -> Options:
     """The files that options name, by paths that hold everywhere."""
-    paths = {
-        name: os.path.join(folder, getattr(options, name))
-        for name, words in NO_FILES.items()
-        if getattr(options, name) not in words
-    }
+    paths: dict[str, Any] = {}
+    for name, value in options.pictures().items():
+        if isinstance(value, tuple):
+            given = zip(value, getattr(options, name), strict=True)
+            paths[name] = [
+                os.path.join(folder, path) if path else word
+                for path, word in given
+            ]
+        else:
+            paths[name] = os.path.join(folder, value)
+    if options.weights not in WEIGHTS:
+        paths["weights"] = os.path.join(folder, options.weights)
     return options.replace(**paths) if paths else options
-
-
-def named(options: Options) -> dict[str, str]:
-    """The pictures that options name, by the option."""
-    return {
-        name: getattr(options, name)
-        for name, words in NO_FILES.items()
-        if name != "weights" and getattr(options, name) not in words
-    }
 
 
 def _frozen(value: Any) -> Any:

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from nst_tf.batches import sources
 from nst_tf.batches.jobs import Job
 from nst_tf.files import images, record
 from nst_tf.machine import environment
@@ -83,12 +82,13 @@ def key(
       inputs: paths and digests, as in a recipe.
       weights: their sha256.
     """
-    digests = {
-        name: given["sha256"]
-        for name, given in inputs.items()
-        if given and name != "styles"
-    }
-    styles = [style["sha256"] for style in inputs["styles"]]
+    digests: dict[str, Any] = {}
+    for name, given in inputs.items():
+        if isinstance(given, list):
+            digests[name] = [one and one["sha256"] for one in given]
+        elif given:
+            digests[name] = given["sha256"]
+    styles = digests.pop("styles")
     counted = {
         name: value
         for name, value in options.items()
@@ -226,8 +226,11 @@ def _inputs(job: Job) -> dict[str, Any]:
         "content": {"sha256": _digest(job.content)},
         "styles": [{"sha256": _digest(style)} for style in job.styles],
     }
-    for name, path in sources.named(job.options).items():
-        digests[name] = {"sha256": _digest(path)}
+    for name, value in job.options.pictures().items():
+        if isinstance(value, tuple):
+            digests[name] = [p and {"sha256": _digest(p)} for p in value]
+        else:
+            digests[name] = {"sha256": _digest(value)}
     return digests
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from nst_tf.engine.objective import WHOLE, Places
 from nst_tf.formulas import color
 from nst_tf.options import Options
 
@@ -17,6 +18,7 @@ def seen(
     styles: Sequence[tf.Tensor],
     options: Options,
     image: tf.Tensor | None = None,
+    places: Places | None = None,
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """The content and the styles as the network is to see them.
 
@@ -25,24 +27,31 @@ def seen(
       styles: each of its own size.
       options: those named `color...` count.
       image: the picture of `color_image`.
+      places: whose masks, `[h, w]` or `[k, h, w]`, say which pixels' colours
+        are those of a style, and of where it goes.
     """
     share = options.color_share()
     if not share:
         return content, list(styles)
-    aim = color.palette(content if image is None else image)
-    pairs = [(style, color.palette(style)) for style in styles]
-    if options.color != "luminance":
-        return content, [
-            color.recolored(style, own, aim, share) for style, own in pairs
-        ]
-    styles = [
-        color.colored(
-            color.relit(color.luminance(style), own, aim, share),
-            _kept(options) * color.chroma(style),
-        )
-        for style, own in pairs
-    ]
-    return paled(content, options), styles
+    places = places or WHOLE
+    goes = [places.painted] * len(styles)
+    if places.regions is not None:
+        goes = list(places.regions)
+    learnt = places.styles or [None] * len(styles)
+    mapped = []
+    for style, region, part in zip(styles, goes, learnt, strict=True):
+        own = color.palette(style, part)
+        if image is None:
+            aim = color.palette(content, region)
+        else:
+            aim = color.palette(image)
+        if options.color != "luminance":
+            mapped.append(color.recolored(style, own, aim, share))
+            continue
+        light = color.relit(color.luminance(style), own, aim, share)
+        pale = _kept(options) * color.chroma(style)
+        mapped.append(color.colored(light, pale))
+    return paled(content, options), mapped
 
 
 def paled(image: tf.Tensor, options: Options) -> tf.Tensor:

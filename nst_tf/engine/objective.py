@@ -3,17 +3,20 @@
 Images are float32 `[1, h, w, 3]`, RGB in [0, 1]. Pure TensorFlow.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from nst_tf.engine import sight as sight_
 from nst_tf.engine import tiles
-from nst_tf.engine.sight import Features, Means, Sight
+from nst_tf.engine.sight import Features, Masks, Means, Sight
 from nst_tf.engine.tracing import AnySize, whole_or_tiled
 from nst_tf.formulas import losses
 from nst_tf.formulas.statistics import STATISTICS, Statistic
-from nst_tf.options import Layers
+from nst_tf.networks import LAYERS
+from nst_tf.values import Layers
 
 
 class Numbers(NamedTuple):
@@ -23,6 +26,7 @@ class Numbers(NamedTuple):
     style_weight: Any
     tv_weight: Any
     learning_rate: Any
+    detail_weight: Any = 0.0
 
 
 class Anchor(NamedTuple):
@@ -33,12 +37,33 @@ class Anchor(NamedTuple):
     weight: Any  # scalar
 
 
+class Detail(NamedTuple):
+    """The content's details, to which the image is held."""
+
+    laplacian: Any  # [1, h // 4, w // 4, 3], of `losses.detail`
+    weight: Any  # [1, h // 4, w // 4, 1], 1 on average
+
+
+class Places(NamedTuple):
+    """Where to paint, and what to paint it of: masks, from 0 to 1 each."""
+
+    painted: Any = None  # [1, h, w, 1]; None: all of the picture
+    regions: Any = None  # [k, h, w, 1], of each style; None: all share all
+    styles: Sequence[Any] = ()  # [1, h_k, w_k, 1] or None, of each style
+    detail: Any = None  # [1, h, w, 1]; None: details count everywhere
+
+
+WHOLE = Places()
+
+
 class Targets(NamedTuple):
     """What the image is optimised towards, at one scale."""
 
     content: Features  # features [1, h', w', c] of the content
     style: dict[str, Any]  # what the statistic needs of the styles
+    masks: Masks = Masks()
     anchor: Anchor | tuple[()] = ()  # empty: none
+    detail: Detail | tuple[()] = ()  # the same
 
 
 class Costs(NamedTuple):
@@ -70,6 +95,7 @@ class Objective(tf.Module):
       projections: see `Sight`.
       statistic: how styles are compared.
       sizes: see `Sight`; of a statistic that wants features scaled.
+      order: see `Sight`.
 
     Attributes:
       features: image -> `{layer: features}`.
@@ -87,6 +113,7 @@ class Objective(tf.Module):
         projections: Mapping[str, Any] | None = None,
         statistic: Statistic = STATISTICS["gram"],
         sizes: Mapping[str, float] | None = None,
+        order: Sequence[str] = LAYERS,
     ):
         super().__init__(name="objective")
         # A SavedModel finds a Keras model's variables only when they are
@@ -104,6 +131,7 @@ class Objective(tf.Module):
             projections,
             statistic,
             sizes if statistic.scaled else None,
+            order,
         )
         self._statistic = statistic
         self.features = AnySize(sight.features)
@@ -120,26 +148,76 @@ class Objective(tf.Module):
         content: tf.Tensor,
         styles: Sequence[tf.Tensor],
         blend: Sequence[float] | tf.Tensor,
+        places: Places = WHOLE,
     ) -> Targets:
         """Content features, and the moments of the styles merged.
 
         The gradient of sum_k w_k |G - G_k|^2 is that of the weighted mean of
-        the G_k: several styles cost what one costs.
+        the G_k: several styles cost what one costs. With regions each style
+        has a cost of its own (Gatys et al., arXiv:1611.07865, section 4), and
+        `blend` is not asked for.
         """
         kept: Features = {}
         if self._content_layers:
             kept = self._content[self.tiled(content)](content)
-        merged: Features = {}
+        found = []
         if self._style_layers:
-            share = tf.cast(blend, tf.float32) / tf.reduce_sum(
-                tf.cast(blend, tf.float32)
-            )
-            for k, style in enumerate(styles):
-                moments = self._style[self.tiled(style)](style)
-                for layer, own in moments.items():
-                    merged[layer] = merged.get(layer, 0.0) + share[k] * own
+            masks = places.styles or [None] * len(styles)
+            for style, mask in zip(styles, masks, strict=True):
+                own = Masks(style=self._weights(mask))
+                found.append(self._style[self.tiled(style)](style, own))
+        share = tf.cast(blend, tf.float32)
+        share /= tf.reduce_sum(share)
+        merged: Features = {}
+        for layer in self._style_layers if found else ():
+            moments = [own[layer] for own in found]
+            if places.regions is None:
+                parts = [share[k] * own for k, own in enumerate(moments)]
+                merged[layer] = functools.reduce(tf.add, parts)
+            else:
+                merged[layer] = tf.concat(moments, 0)
         aims = {k: self._statistic.aim(own) for k, own in merged.items()}
-        return Targets(kept, aims)
+        return Targets(kept, aims, self._masks(places))
+
+    def _masks(self, places: Places) -> Masks:
+        """What the masks come to at each layer."""
+        painted, regions = places.painted, places.regions
+        if painted is None and regions is None:
+            return Masks()
+        if painted is None:
+            painted = tf.ones_like(regions[:1])
+        if regions is None:
+            regions = painted
+        areas = {}
+        for layer in self._style_layers:
+            own = sight_.pooled(regions, layer)
+            count = tf.reduce_sum(own, [1, 2, 3])
+            share = count / tf.reduce_sum(sight_.pooled(painted, layer))
+            areas[layer] = tf.where(count < sight_.FEWEST, 0.0, share)
+        return Masks(
+            {k: sight_.weights(painted, k) for k in self._content_layers},
+            self._weights(regions),
+            areas,
+            tf.cast(painted > 0, tf.float32),
+            tf.reduce_mean(painted),
+        )
+
+    def _weights(self, mask) -> Features:
+        """A mask at the style's layers."""
+        layers = () if mask is None else self._style_layers
+        return {layer: sight_.weights(mask, layer) for layer in layers}
+
+    def content_energy(self, targets: Targets) -> tf.Tensor:
+        """The content cost of features that are zero everywhere, a scalar."""
+        energies = {
+            layer: losses.content_cost(
+                seen,
+                tf.zeros_like(seen),
+                sight_.flat(targets.masks.content.get(layer)),
+            )
+            for layer, seen in targets.content.items()
+        }
+        return _weighted(energies, self._content_layers)
 
     def costs(
         self, image: tf.Tensor, targets: Targets, numbers: Numbers
@@ -147,9 +225,10 @@ class Objective(tf.Module):
         """J = alpha J_content + beta sum_l lambda_l J_style_l + gamma J_tv."""
         sight = self._sight
         if sight.tiled(image):
-            means = sight.means_by_tiles(image, targets.content)
+            means = sight.means_by_tiles(image, targets.content, targets.masks)
         else:
-            means = sight.means(image, sight.network(image), targets.content)
+            seen = sight.network(image)
+            means = sight.means(image, seen, targets.content, targets.masks)
         return self._costs(means, targets, numbers)
 
     def evaluate(
@@ -174,9 +253,11 @@ class Objective(tf.Module):
         )
 
     def _costs(self, means: Means, targets, numbers) -> Costs:
+        masks = targets.masks
         style_layers = {
-            layer: self._statistic.cost(
-                targets.style[layer], means.style[layer]
+            layer: tf.reduce_sum(
+                masks.areas.get(layer, 1.0)
+                * self._statistic.cost(targets.style[layer], means.style[layer])
             )
             for layer in self._style_layers
         }
@@ -185,8 +266,11 @@ class Objective(tf.Module):
         total = losses.total_cost(
             content, style, numbers.content_weight, numbers.style_weight
         )
+        variation = numbers.tv_weight * means.tv
+        if masks.given:  # the same for each pixel that is painted
+            variation /= masks.painted
         return Costs(
-            total + numbers.tv_weight * means.tv,
+            total + variation,
             content,
             style,
             means.tv,
@@ -199,7 +283,7 @@ class Objective(tf.Module):
         sight = self._sight
 
         def means_of(image, seen):
-            return sight.means(image, seen, targets.content)
+            return sight.means(image, seen, targets.content, targets.masks)
 
         seen = sight.network(image)
         means = means_of(image, seen)
@@ -213,14 +297,14 @@ class Objective(tf.Module):
     def _evaluate_by_tiles(self, image, targets, numbers):
         """The same in two passes: all means first, then all gradients."""
         sight, size = self._sight, tf.shape(image)[1:3]
-        means = sight.means_by_tiles(image, targets.content)
+        means = sight.means_by_tiles(image, targets.content, targets.masks)
         costs = self._costs(means, targets, numbers)
         outer = _gradients(costs.total, means)
 
         def add(tile, total):
             def means_of(part, seen):
                 return sight.means_of_tile(
-                    part, seen, tile, size, targets.content
+                    part, seen, tile, size, targets.content, targets.masks
                 )
 
             part = tiles.seen(image, tile)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.options import LAYERS
+from nst_tf.networks import LAYERS
 
 GRID = 16  # pixels: what block 5 halves four times
 
@@ -32,14 +32,15 @@ def stride(layer: str) -> int:
     return 2 ** (int(layer[5]) - 1)
 
 
-def halo(layers: Iterable[str]) -> int:
+def halo(layers: Iterable[str], order: Sequence[str] = LAYERS) -> int:
     """Pixels that the deepest of the layers sees on each side of a cell.
 
     A 3 x 3 convolution reaches one position further, a pooling none; rounded
-    up to the grid.
+    up to the grid. `order` are all layers of the network, each of the one
+    before.
     """
-    depth = max(LAYERS.index(layer) for layer in layers)
-    reach = sum(stride(layer) for layer in LAYERS[: depth + 1])
+    depth = max(order.index(layer) for layer in layers)
+    reach = sum(stride(layer) for layer in order[: depth + 1])
     return -(-reach // GRID) * GRID
 
 

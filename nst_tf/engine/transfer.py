@@ -12,12 +12,24 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from nst_tf.engine import vgg
-from nst_tf.engine.objective import Anchor, Costs, Numbers, Objective
+from nst_tf.engine.objective import (
+    WHOLE,
+    Anchor,
+    Costs,
+    Detail,
+    Numbers,
+    Objective,
+    Places,
+)
 from nst_tf.engine.tracing import whole_or_tiled
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.optimizers import Optimizer
 from nst_tf.formulas.statistics import STATISTICS
-from nst_tf.options import LAYERS, Options
+from nst_tf.networks import LAYERS, NETWORKS
+from nst_tf.options import PAIRS, Options
+
+# What the default weights make of alpha E_C / (beta J_S), see `_balanced`.
+BALANCE = 0.05
 
 
 class State(NamedTuple):
@@ -72,6 +84,7 @@ class Transfer(tf.Module):
       range_weight: weight, times alpha + beta, of values outside [0, 1] in
         the total cost. An optimiser that is not boxed leaves that range, and
         what saving cuts off can cost more than all the rest.
+      detailed: whether the image is held to the content's details.
     """
 
     def __init__(
@@ -80,12 +93,14 @@ class Transfer(tf.Module):
         optimizer: Callable[[Any], Optimizer],
         margin: int = 0,
         range_weight: float = 0.0,
+        detailed: bool = False,
     ):
         super().__init__(name="transfer")
         self.objective = objective
         self._optimizer = optimizer
         self._margin = margin
         self._range_weight = range_weight
+        self._detailed = detailed
         self.starting = whole_or_tiled(self._start)
         self.advancing = whole_or_tiled(self._advance)
 
@@ -144,33 +159,51 @@ class Transfer(tf.Module):
     ) -> tuple[Costs, tf.Tensor]:
         """The objective's costs and gradient, and what pixels cost besides.
 
-        Outside [0, 1] they do, and away from the anchor. Neither asks the
-        network, so that tiles do not matter.
+        Outside [0, 1] they do, away from the anchor, and where they lose the
+        content's details. None asks the network, so that tiles do not matter.
+        The gradient is that of the
+        pixels that are painted.
         """
-        anchor, targets = targets.anchor, targets._replace(anchor=())
+        anchor, detail = targets.anchor, targets.detail
+        targets = targets._replace(anchor=(), detail=())
         costs, gradient = self.objective.evaluate(
             image, targets, numbers, tiled
         )
-        if not self._range_weight and not anchor:
+        masks = targets.masks
+        if masks.given:
+            gradient *= masks.free
+        if not (self._range_weight or anchor or detail):
             return costs, gradient
         with tf.control_dependencies([gradient]):  # when memory is free again
             image = tf.identity(image)
         extra = losses.out_of_range(image) * self._range_weight
         extra *= numbers.content_weight + numbers.style_weight
+        if masks.given:
+            extra /= masks.painted
         if anchor:
             away = losses.temporal_cost(
                 image, anchor.picture, anchor.confidence
             )
             extra += anchor.weight * away
+        if detail:
+            lost = losses.detail_cost(detail.laplacian, image, detail.weight)
+            extra += numbers.detail_weight * lost
         costs = costs._replace(total=costs.total + extra)
-        return costs, gradient + tf.gradients(extra, image)[0]
+        back = tf.gradients(extra, image)[0]
+        if masks.given:
+            back *= masks.free
+        return costs, gradient + back
 
     def restore(self, arrays: Sequence[Any]) -> State:
         """The state whose flat list of tensors `arrays` is."""
-        image, zero = tf.constant(arrays[1]), tf.zeros([])
+        image, zero = tf.zeros([1, 1, 1, 3]), tf.zeros([])
         costs = self.objective.no_costs()
         slots = self._optimizer(0.0).init(image)
         shape = State(zero, image, costs, image, slots, image, costs)
+        missing = len(tf.nest.flatten(shape)) - len(arrays)
+        if missing:  # pairs that the run had no room for
+            kept = len(slots.steps) - missing // 2
+            shape = shape._replace(slots=optimizers.fewer_pairs(slots, kept))
         flat = [tf.constant(array) for array in arrays]
         return tf.nest.pack_sequence_as(shape, flat)
 
@@ -186,6 +219,9 @@ class Transfer(tf.Module):
         resume: tuple[int, State] | None = None,
         advance: Callable[..., State] | None = None,
         anchor: Anchor | None = None,
+        places: Places = WHOLE,
+        strength: float | None = None,
+        history: Sequence[int] = (),
     ) -> Iterator[Snapshot]:
         """Optimises from coarse to fine; yields at steps 0 and `milestones`.
 
@@ -204,6 +240,12 @@ class Transfer(tf.Module):
           resume: scale and state to continue from.
           advance: what takes the steps; `self.advance`, or the same in parts.
           anchor: what the result should stay near, of its size.
+          places: masks of the sizes of content and styles. What is not
+            painted stays the content.
+          strength: from 0 to 1, of the style; sets the content's weight at
+            each scale.
+          history: pairs that L-BFGS keeps at each scale, at most its own
+            number; that if empty.
         """
         first, state = resume or (0, None)
         advance = advance or self.advance
@@ -216,27 +258,80 @@ class Transfer(tf.Module):
                 self._widened(small),
                 [shrink(style, factor) for style in styles],
                 blend,
+                self._placed(places, factor),
             )
             if anchor is not None:
                 targets = targets._replace(anchor=self._held(anchor, factor))
+            if self._detailed:
+                held = self._detail(small, places, factor)
+                targets = targets._replace(detail=held)
+            own = numbers
+            if strength is not None:
+                own = self._balanced(strength, small, targets, numbers)
             if scale > first:
                 image = resize(image, tf.shape(small)[1:3])
             if state is None:
                 image = self._widened(image)
-                state = self.start(image, targets, numbers)
+                if targets.masks.given:
+                    painted = tf.cast(targets.masks.free, tf.bool)
+                    image = tf.where(painted, image, self._widened(small))
+                state = self.start(image, targets, own)
+                if history:
+                    slots = optimizers.fewer_pairs(state.slots, history[scale])
+                    state = state._replace(slots=slots)
                 yield self._snapshot(scale, state)
             image = small = None  # their memory is free for the steps
             if scale + 1 == len(factors):
                 content, styles = None, ()
             for until in milestones(scale):
                 until = tf.convert_to_tensor(until, tf.int32)
-                state = advance(state, targets, numbers, until)
+                state = advance(state, targets, own, until)
                 yield self._snapshot(scale, state)
             image, state = self._snapshot(scale, state).image, None
+
+    def _balanced(self, strength: float, content, targets, numbers) -> Numbers:
+        """The weights with which a strength looks alike on every pair.
+
+        alpha E_C / (beta J_S) = BALANCE ((1 - s) / s)^2, with E_C the content
+        cost of seeing nothing and J_S the style cost of the content itself:
+        what there is to lose, and what there is to gain.
+        """
+        image = self._widened(content)
+        costs, _ = self.objective.evaluate(
+            image, targets._replace(anchor=(), detail=()), numbers
+        )
+        ratio = BALANCE * ((1 - strength) / strength) ** 2
+        gain = numbers.style_weight * costs.style
+        loss = self.objective.content_energy(targets)
+        weight = tf.math.divide_no_nan(ratio * gain, loss)
+        return numbers._replace(content_weight=weight)
+
+    def _detail(self, content, places: Places, factor: float) -> Detail:
+        """The content's details at a scale, and where they count."""
+        laplacian = losses.detail(self._widened(content))
+        weight = tf.ones_like(laplacian[..., :1])
+        mask = places.painted if places.detail is None else places.detail
+        if mask is not None:
+            mask = self._widened(thin(mask, factor))
+            weight = tf.nn.avg_pool2d(mask, 4, 4, "VALID")
+            weight = tf.math.divide_no_nan(weight, tf.reduce_mean(weight))
+        return Detail(laplacian, weight)
 
     def _widened(self, image: tf.Tensor) -> tf.Tensor:
         sides = [self._margin] * 2
         return tf.pad(image, [[0, 0], sides, sides, [0, 0]], "SYMMETRIC")
+
+    def _placed(self, places: Places, factor: float) -> Places:
+        """The masks at a scale, as wide as its picture."""
+        painted, regions = (
+            None if mask is None else self._widened(thin(mask, factor))
+            for mask in (places.painted, places.regions)
+        )
+        parts = [
+            None if mask is None else thin(mask, factor)
+            for mask in places.styles
+        ]
+        return Places(painted, regions, parts)
 
     def _held(self, anchor: Anchor, factor: float) -> Anchor:
         """The anchor at a scale; nothing is known of what the margin hides."""
@@ -265,6 +360,8 @@ def build(
     arguments = dict(options.optimizer_arguments())
     takes_rate = arguments.pop("learning_rate", None) is not None
     range_weight = arguments.pop("range_weight", 0.0)
+    if arguments.get("history") == "auto":
+        arguments["history"] = PAIRS
     method = functools.partial(
         getattr(optimizers, options.optimizer), **arguments
     )
@@ -278,9 +375,16 @@ def build(
         projections=projections,
         statistic=STATISTICS[options.style_statistic],
         sizes=dict(zip(LAYERS, vgg.FEATURE_SIZES, strict=True)),
+        order=NETWORKS[options.network].layers,
     )
     by_rate = method if takes_rate else lambda rate: method()
-    return Transfer(objective, by_rate, options.margin, range_weight)
+    return Transfer(
+        objective,
+        by_rate,
+        options.margin,
+        range_weight,
+        options.detail_weight > 0,
+    )
 
 
 def diverged(state: State) -> tf.Tensor:
@@ -301,6 +405,18 @@ def shrink(image: tf.Tensor, factor: float) -> tf.Tensor:
     """The image at 1 / factor of its size, at least 1 x 1."""
     if factor == 1:
         return image
-    size = tf.cast(tf.shape(image)[1:3], tf.float64) / factor
-    size = tf.cast(tf.floor(size + 0.5), tf.int32)
-    return resize(image, tf.maximum(size, 1))
+    return resize(image, _shrunk(tf.shape(image)[1:3], factor))
+
+
+def thin(mask: tf.Tensor, factor: float) -> tf.Tensor:
+    """A mask `[n, h, w, 1]` at 1 / factor of its size; black stays black."""
+    if factor == 1:
+        return mask
+    size = _shrunk(tf.shape(mask)[1:3], factor)
+    return tf.image.resize(mask, size, "bilinear", antialias=True)
+
+
+def _shrunk(size: tf.Tensor, factor: float) -> tf.Tensor:
+    """A size `[h, w]` at 1 / factor of it, at least 1 x 1."""
+    smaller = tf.floor(tf.cast(size, tf.float64) / factor + 0.5)
+    return tf.maximum(tf.cast(smaller, tf.int32), 1)

@@ -1,7 +1,8 @@
-"""VGG-19 up to the deepest layer asked for, as a Keras model of features.
+"""VGG up to the deepest layer asked for, as a Keras model of features.
 
 Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for
-Large-Scale Image Recognition" (arXiv:1409.1556), configuration E.
+Large-Scale Image Recognition" (arXiv:1409.1556), configurations D (VGG-16)
+and E (VGG-19).
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.backend import keras, no_remat
-from nst_tf.options import LAYERS, layer_name
+from nst_tf.networks import LAYERS, NETWORKS
+from nst_tf.values import layer_name
 
 WIDTHS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
 MEAN_BGR = (103.939, 116.779, 123.68)  # of ImageNet, as caffe subtracts it
@@ -129,6 +131,7 @@ def features_model(
     pooling: str = "max",
     precision: str = "float32",
     transposed: tuple[bool, bool] = (False, False),
+    network: str = "vgg19",
 ) -> keras.Model:
     """Builds the network from image to the features asked for.
 
@@ -140,21 +143,23 @@ def features_model(
       precision: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`: what
         the convolutions compute in.
       transposed: how they compute, see `Convolution`; to the same result.
+      network: whose convolutions they are: `vgg19`, `vgg19_slim` or `vgg16`.
 
     Returns:
       A model from `[n, h, w, 3]` RGB in [0, 1] to `{layer: [n, h', w', c]}`,
       features after the ReLU; bfloat16 if `precision` says so, float32
       otherwise. Nothing deeper than asked for is computed.
     """
-    wanted = {layer_name(layer) for layer in layers}
-    depth = max(LAYERS.index(layer) for layer in wanted)
+    wanted = {layer_name(layer, network) for layer in layers}
+    every = NETWORKS[network].layers
+    built = every[: 1 + max(every.index(layer) for layer in wanted)]
     dtype = keras.dtype_policies.get(precision).compute_dtype
     # Scaled, features stay far from the largest float16, 65504; a network of
     # ReLUs is homogeneous: input and biases scaled, so is every feature.
     scale = HALF_SCALE if precision == "mixed_float16" else 1.0
     image = keras.Input((None, None, 3), name="image", dtype="float32")
     x, outputs = preprocess(image) * scale, {}
-    for layer in LAYERS[: depth + 1]:
+    for layer in built:
         block = int(layer[5])
         if layer.endswith("conv1") and block > 1:
             x = POOLINGS[pooling](
@@ -182,28 +187,29 @@ def features_model(
             if scale < 1:
                 seen = keras.ops.cast(x, "float32") / scale
             outputs[layer] = seen
-    model = keras.Model(image, outputs, name="vgg19", trainable=False)
+    model = keras.Model(image, outputs, name=network, trainable=False)
     model.dtype_policy = "float32"  # that of its layers is their own
-    for layer in LAYERS[: depth + 1]:
-        (kernel, bias), built = kernels[layer], model.get_layer(layer)
-        back = [] if built.turned is None else [turned(kernel)]
-        built.set_weights([kernel, bias * scale, *back])
+    for layer in built:
+        (kernel, bias), own = kernels[layer], model.get_layer(layer)
+        back = [] if own.turned is None else [turned(kernel)]
+        own.set_weights([kernel, bias * scale, *back])
     return model
 
 
-def random_kernels(seed: int = 0) -> Kernels:
-    """Untrained VGG-19: seeded orthogonal kernels, zero biases.
+def random_kernels(seed: int = 0, network: str = "vgg19") -> Kernels:
+    """Untrained: seeded orthogonal kernels, zero biases.
 
-    The features are as large as the trained network's, layer by layer, so
+    The features are as large as the trained VGG-19's, layer by layer, so
     that the same weights of the costs serve both.
 
     Style transfer works with random weights too, at lower fidelity (He,
     Wang, Hopcroft, "A Powerful Generative Model Using Random Weights for
     the Deep Image Representation", NIPS 2016).
     """
+    sizes = dict(zip(LAYERS, FEATURE_SIZES, strict=True))
     kernels, channels, before = {}, 3, INPUT_SIZE
-    for index, layer in enumerate(LAYERS):
-        width, size = WIDTHS[int(layer[5])], FEATURE_SIZES[index]
+    for index, layer in enumerate(NETWORKS[network].layers):
+        width, size = WIDTHS[int(layer[5])], sizes[layer]
         # He et al. 2015: columns of norm sqrt(2) keep the features' size
         # after a ReLU, also where there are more columns than rows.
         gain = np.sqrt(2 * max(1, width / (9 * channels))) * size / before

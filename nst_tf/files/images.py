@@ -20,10 +20,14 @@ import numpy as np
 from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
+from nst_tf.files import sixteen
+
 Source = str | os.PathLike | bytes | Image.Image | np.ndarray
 
 MAXIMUM_MEGAPIXELS = 200
+PART = 2**20  # numbers made whole at a time: a poster has 150 millions
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
+DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # 16 bits a channel
 ANIMATION_SUFFIXES = (".gif", ".webp", ".png")
 
 _READABLE = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF")
@@ -52,7 +56,7 @@ _XMP = (
     '<rdf:Description rdf:about="" xmlns:nst_tf="urn:nst_tf">'
     f"{_RECIPE}</rdf:Description></rdf:RDF></x:xmpmeta>"
 )
-_XMP_TAG = 700
+_XMP_TAG, _ICC_TAG = 700, 34675  # of a TIFF
 _JPEG_XMP_BYTES = 65_504  # a segment's 65,535, less its length and its name
 _LANCZOS = Image.Resampling.LANCZOS
 _open_lock = threading.Lock()
@@ -147,12 +151,41 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return result.reshape(*size, *image.shape[2:])
 
 
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return [h, w] in size (h, w), without overshoot: black stays black."""
+    if mask.shape == size:
+        return mask
+    plane = Image.fromarray(np.ascontiguousarray(mask, np.float32))
+    plane = plane.resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.clip(np.asarray(plane), 0, 1)
+
+
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """Clip and round floats in [0, 1] to uint8; leave uint8 as it is."""
     image = np.asarray(image)
-    if image.dtype == np.uint8:
-        return image
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return image if image.dtype == np.uint8 else _whole(image, np.uint8)
+
+
+def _whole(image: np.ndarray, kind: type) -> np.ndarray:
+    """Floats in [0, 1] as whole numbers from 0 to the type's largest."""
+    values, most = image.reshape(-1), np.iinfo(kind).max
+    whole: np.ndarray = np.empty(values.shape, kind)
+    for begin in range(0, values.size, PART):
+        part = slice(begin, begin + PART)
+        whole[part] = np.rint(np.clip(values[part], 0, 1) * most)
+    return whole.reshape(image.shape)
+
+
+def check_depth(depth: int, suffix: str) -> int:
+    """Return `depth`; ValueError if a file of that suffix cannot have it."""
+    if depth not in (8, 16):
+        raise ValueError(f"`depth` should be 8 or 16 bits; received {depth}.")
+    if depth == 16 and suffix not in DEEP_SUFFIXES:
+        raise ValueError(
+            f"`depth` of 16 bits needs {' or '.join(DEEP_SUFFIXES)}; received "
+            f"{suffix}. Choose one of these, or leave depth out."
+        )
+    return depth
 
 
 def encode(
@@ -160,21 +193,28 @@ def encode(
     suffix: str,
     recipe: str | None = None,
     alpha: np.ndarray | None = None,
+    dpi: float | None = None,
+    depth: int = 8,
 ) -> bytes:
     """Return the bytes of an image file, tagged sRGB, with `recipe` in it.
 
     `image` is [h, w] or [h, w, 1 | 3], uint8 or float, as seen over white.
     With `alpha`, [h, w], the file over white shows `image` again, so that
     reading undoes writing; a JPEG, without alpha, holds just that view.
+    `dpi`, pixels an inch, is said in a PNG, JPEG or TIFF, for printers; of
+    `depth` 16, bits a channel, are PNG and TIFF, in colour.
     """
     suffix = check_suffix(suffix, "suffix")
+    if check_depth(depth, suffix) == 16:
+        return _save_deep(_deep(image, alpha), suffix, recipe, dpi)
     picture = _to_pillow(image)
     if alpha is not None:
         picture = _put_alpha(picture, alpha)
     if alpha is not None and suffix in (".jpg", ".jpeg"):
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture).convert("RGB")
-    return _save(picture, suffix, recipe)
+    resolution = {} if dpi is None else {"dpi": (dpi, dpi)}
+    return _save(picture, suffix, recipe, **resolution)
 
 
 def recipe(source: str | os.PathLike | bytes) -> str | None:
@@ -369,6 +409,11 @@ def _from_pillow(image: Image.Image, source: Source, name: str) -> Picture:
         frames = getattr(image, "n_frames", 1)
         which = "main" if image.format == "HEIF" else "first"
         notes = [f"{which} of {frames} frames used"] if frames > 1 else []
+        deep = _read_deep(image)
+        if deep is not None:
+            opacity = deep[..., 3].copy() if deep.shape[2] == 4 else None
+            rgb = np.ascontiguousarray(deep[..., :3])
+            return _over_white(rgb, opacity, "; ".join(notes))
         image.load()
         if image.mode != "F":
             colours, alpha = _split(_upright(image, notes))
@@ -404,8 +449,17 @@ def _from_array(
     return _over_white(np.ascontiguousarray(rgb), alpha, "")
 
 
-def _unit(image: Image.Image | np.ndarray) -> np.ndarray:
-    return np.divide(np.asarray(image), 255, dtype=np.float32)
+def _read_deep(image: Image.Image) -> np.ndarray | None:
+    """[h, w, 3 | 4] in [0, 1] of 16 bits, sRGB and upright; else None."""
+    profile = image.info.get("icc_profile")
+    pixels = None
+    if profile in (None, _srgb_profile()):
+        pixels = sixteen.read(image)
+    return None if pixels is None else _unit(pixels, 65535)
+
+
+def _unit(image: Image.Image | np.ndarray, most: int = 255) -> np.ndarray:
+    return np.divide(np.asarray(image), most, dtype=np.float32)
 
 
 def _over_white(
@@ -497,9 +551,41 @@ def _put_alpha(picture: Image.Image, alpha: np.ndarray) -> Image.Image:
             f"`alpha` should be {list(picture.size[::-1])}, as the image; "
             f"received shape {list(opacity.shape)}."
         )
-    rgb, share = _unit(picture), _unit(opacity)[..., None]
-    colours = np.where(share > 0, 1 - (1 - rgb) / np.maximum(share, 1e-3), rgb)
+    colours = _less_white(_unit(picture), _unit(opacity)[..., None])
     return Image.fromarray(np.dstack([to_uint8(colours), opacity]))
+
+
+def _less_white(rgb: np.ndarray, share: np.ndarray) -> np.ndarray:
+    return np.where(share > 0, 1 - (1 - rgb) / np.maximum(share, 1e-3), rgb)
+
+
+def _deep(image: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """Return uint16 [h, w, 3 | 4]."""
+    image = np.asarray(image)
+    values = _unit(image) if image.dtype == np.uint8 else image
+    values = values.reshape(*values.shape[:2], -1)
+    if values.shape[2] == 1:
+        values = np.repeat(values, 3, 2)
+    if alpha is None:
+        return _whole(values, np.uint16)
+    opacity = _whole(alpha, np.uint16)[..., None]
+    colours = _less_white(values, _unit(opacity, 65535))
+    return np.concatenate([_whole(colours, np.uint16), opacity], 2)
+
+
+def _save_deep(
+    pixels: np.ndarray, suffix: str, recipe: str | None, dpi: float | None
+) -> bytes:
+    if suffix == ".png":
+        chunks = [(b"sRGB", b"\0")]
+        if recipe is not None:
+            text = b"nst_tf" + bytes(5) + recipe.encode()
+            chunks.append((b"iTXt", text))
+        return sixteen.png(pixels, dpi, chunks)
+    tags = {_ICC_TAG: _srgb_profile()}
+    if recipe is not None:
+        tags[_XMP_TAG] = _packet(recipe)
+    return sixteen.tiff(pixels, dpi, tags)
 
 
 def _frame(
@@ -544,6 +630,10 @@ def _srgb_profile() -> bytes:
     return data[:24] + bytes([7, 208, 0, 1, 0, 1]) + bytes(6) + data[36:]
 
 
+def _packet(recipe: str) -> bytes:
+    return _XMP.format(html.escape(recipe, quote=False)).encode()
+
+
 def _metadata(kind: str, recipe: str | None) -> dict[str, Any]:
     """Return the options that tag a file sRGB and put the recipe into it."""
     if kind == "PNG":
@@ -555,7 +645,7 @@ def _metadata(kind: str, recipe: str | None) -> dict[str, Any]:
     options: dict[str, Any] = {"icc_profile": _srgb_profile()}
     if recipe is None:
         return options
-    packet = _XMP.format(html.escape(recipe, quote=False)).encode()
+    packet = _packet(recipe)
     if kind == "JPEG" and len(packet) > _JPEG_XMP_BYTES:
         raise ValueError(
             f"`recipe` should fit into the {_JPEG_XMP_BYTES} bytes that a JPEG "

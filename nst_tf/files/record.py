@@ -126,9 +126,9 @@ def read_recipe(path: str | os.PathLike) -> dict[str, Any]:
 
 def input_paths(recipe: Mapping[str, Any]) -> list[str]:
     """The files that a recipe's run read."""
-    inputs = recipe["inputs"]
-    files = [inputs["content"], *inputs["styles"], inputs["init"]]
-    files.append(inputs.get("color_image"))
+    files: list[Any] = []
+    for given in recipe["inputs"].values():
+        files += given if isinstance(given, list) else [given]
     return [file["path"] for file in files if file and file["path"]]
 
 

@@ -3,9 +3,11 @@
 The only module that downloads.
 """
 
+import contextlib
 import gc
 import hashlib
 import os
+import re
 import tempfile
 import time
 import urllib.request
@@ -17,17 +19,37 @@ from typing import NamedTuple
 import numpy as np
 
 from nst_tf.backend import defaults, keras
+from nst_tf.engine import network as network_
 from nst_tf.engine import vgg
-from nst_tf.options import LAYERS, suggest
+from nst_tf.networks import NETWORKS
+from nst_tf.values import suggest
 
-# Where keras.applications fetches the convolutional part, and its MD5.
-FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
-URL = (
-    "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/" + FILE
-)
-MD5 = "253f8cb515780f3b799900260a226db6"
+
+class Published(NamedTuple):
+    """The convolutional part of a network of keras.applications."""
+
+    application: str
+    url: str
+    md5: str
+
+    @property
+    def file(self) -> str:
+        """Its name in Keras' cache."""
+        return self.url.rpartition("/")[2]
+
+
+_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/"
+_FILE = "{0}/{0}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+PUBLISHED = {
+    name: Published(application, _FOLDER + _FILE.format(name), md5)
+    for name, application, md5 in (
+        ("vgg19", "VGG19", "253f8cb515780f3b799900260a226db6"),
+        ("vgg16", "VGG16", "6d6bbae143d832006294945121d1f1fc"),
+        ("inception_v3", "InceptionV3", "bcbd6486424b2319ff4ef7d526e38f63"),
+    )
+}
 SLIM = Path(__file__).parents[1] / "data" / "vgg19_slim.npz"  # embedded
-VARIABLE = "NST_TF_WEIGHTS"
+VARIABLE = "NST_TF_WEIGHTS"  # of VGG-19
 NAMES = ("auto", "imagenet", "random")
 PATIENCE = 15.0  # seconds without a byte before a download is given up
 LONGEST = 900.0  # seconds for a whole download
@@ -40,7 +62,7 @@ class Weights(NamedTuple):
     sha256: str  # of the file; of the kernels where there is none
     kernels: vgg.Kernels
     warning: str  # '' or what they cost in fidelity and how to mend it
-    network: str = "vgg19"  # or "vgg19_slim"
+    network: str = "vgg19"  # one of `NETWORKS`
     projections: Mapping[str, np.ndarray] | None = None
 
 
@@ -54,11 +76,12 @@ def load(
 
     Args:
       spec: "auto", "imagenet", "random" or a path. "auto" takes the file
-        that NST_TF_WEIGHTS names, else Keras' cached file, else the
-        download, else the embedded network's, with a warning. For
-        "vgg19_slim" it takes the embedded ones.
+        that NST_TF_WEIGHTS names, if it is to be VGG-19, else Keras' cached
+        file, else the download, else the embedded network's in VGG-19's
+        stead or random ones, with a warning. For "vgg19_slim" it takes the
+        embedded ones.
       seed: of the random weights.
-      network: "vgg19" or "vgg19_slim".
+      network: one of `NETWORKS`.
       layers: what the network will be asked for.
 
     Raises:
@@ -69,34 +92,35 @@ def load(
     if network == "vgg19_slim":
         return _slim(SLIM if spec == "auto" else Path(spec), layers)
     if spec == "random":
-        return _random(seed, "")
+        return _random(seed, "", network)
     if spec not in NAMES:
-        return _from_file(Path(spec), spec)
-    named = os.environ.get(VARIABLE)
-    if spec == "auto" and named:
-        return _from_file(Path(named), named)
+        return _from_file(Path(spec), spec, network)
+    named = _named(spec, network)
+    if named:
+        return _from_file(Path(named), named, network)
     try:
-        return _from_file(imagenet_file(), "imagenet")
+        return _from_file(imagenet_file(network), "imagenet", network)
     except OSError as error:
         if spec == "imagenet":
             raise ValueError(
                 f"`weights`: the ImageNet weights are neither cached nor to "
-                f"be downloaded ({error}). {_how_to_get_them()}"
+                f"be downloaded ({error}). {_how_to_get_them(network)}"
             ) from None
-        lost = f"The download failed ({error}). {_how_to_get_them()}"
-        try:
-            return _slim(SLIM, layers)._replace(
-                warning="NO IMAGENET WEIGHTS: painting with vgg19_slim, the "
-                "small network that comes with nst_tf. Colours and strokes "
-                f"follow the style, small details blur. {lost}"
-            )
-        except ValueError:  # it does not have these layers
-            return _random(
-                seed,
-                "NO IMAGENET WEIGHTS: painting with an untrained, random "
-                "VGG-19. Colours and grain will follow the style, shapes and "
-                f"strokes hardly. {lost}",
-            )
+        lost = f"The download failed ({error}). {_how_to_get_them(network)}"
+        with contextlib.suppress(ValueError):  # if it has these layers
+            if network == "vgg19":
+                return _slim(SLIM, layers)._replace(
+                    warning="NO IMAGENET WEIGHTS: painting with vgg19_slim, "
+                    "the small network that comes with nst_tf. Colours and "
+                    f"strokes follow the style, small details blur. {lost}"
+                )
+        return _random(
+            seed,
+            "NO IMAGENET WEIGHTS: painting with an untrained, random "
+            f"{NETWORKS[network].title}. Colours and grain will follow the "
+            f"style, shapes and strokes hardly. {lost}",
+            network,
+        )
 
 
 def check(spec: str, network: str = "vgg19") -> None:
@@ -108,25 +132,35 @@ def check(spec: str, network: str = "vgg19") -> None:
                 "--weights out, or give a file that scripts/distill wrote."
             )
         spec = str(SLIM) if spec == "auto" else spec
-    named = os.environ.get(VARIABLE) if spec == "auto" else None
+    named = _named(spec, network)
     path = Path(named or spec)
     if (spec in NAMES and not named) or path.is_file():
         return
     source = f"{VARIABLE} names" if named else "received"
+    reader = "scripts/distill wrote"
+    if network in PUBLISHED:
+        reader = f"keras.applications.{PUBLISHED[network].application} reads"
     raise ValueError(
         f"`weights` should be {', '.join(NAMES)} or a file that "
-        f'keras.applications.VGG19 reads; {source} "{path}", which is not a '
-        f"file." + suggest(spec, NAMES)
+        f'{reader}; {source} "{path}", which is not a file.'
+        + suggest(spec, NAMES)
     )
 
 
-def imagenet_file() -> Path:
+def _named(spec: str, network: str) -> str | None:
+    """The file that the environment names for these weights, if any."""
+    usual = (spec, network) == ("auto", "vgg19")
+    return os.environ.get(VARIABLE) if usual else None
+
+
+def imagenet_file(network: str = "vgg19") -> Path:
     """Keras' cached file, downloaded first if need be; OSError if it can't."""
     home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
-    path = Path(home) / "models" / FILE
-    if path.is_file() and _digest(path, "md5") == MD5:
+    published = PUBLISHED[network]
+    path = Path(home) / "models" / published.file
+    if path.is_file() and _digest(path, "md5") == published.md5:
         return path
-    download(URL, path, MD5)
+    download(published.url, path, published.md5)
     return path
 
 
@@ -201,34 +235,37 @@ def _slim(path: Path, layers: Iterable[str]) -> Weights:
     return Weights(name, digest, kernels, "", "vgg19_slim", projections)
 
 
-def _from_file(path: Path, name: str) -> Weights:
-    kernels = read_kernels(path)
-    return Weights(name, _digest(path, "sha256"), kernels, "")
+def _from_file(path: Path, name: str, network: str) -> Weights:
+    kernels = read_kernels(path, network)
+    return Weights(name, _digest(path, "sha256"), kernels, "", network)
 
 
-def read_kernels(path: Path) -> vgg.Kernels:
-    """Kernels out of any file that keras.applications.VGG19 reads.
+def read_kernels(path: Path, network: str = "vgg19") -> vgg.Kernels:
+    """Kernels out of any file that the network's keras.applications reads.
 
     Raises:
       ValueError: missing, unreadable, or weights of another network.
     """
-    check(str(path))
-    kernels = _named_kernels(path)
+    check(str(path), network)
+    kernels = _named_kernels(path, network)
     if kernels:
         return kernels
     with defaults():
-        return _kernels_by_keras(path)
+        return _kernels_by_keras(path, network)
 
 
-def _named_kernels(path: Path) -> vgg.Kernels | None:
-    """Out of the layout of the file that Keras downloads; None of another."""
+def _named_kernels(path: Path, network: str) -> vgg.Kernels | None:
+    """Out of the layout of VGG's file that Keras downloads; None of another."""
     import h5py
 
+    layers = NETWORKS[network].layers
     kernels, channels = {}, 3
     try:
         with h5py.File(path) as file:
             groups = file.get("model_weights", file)
-            for layer in LAYERS:
+            if {name for name in groups if "_conv" in name} != set(layers):
+                return None
+            for layer in layers:
                 group, width = groups[layer], vgg.WIDTHS[int(layer[5])]
                 kernel, bias = (
                     np.asarray(group[name], "float32")
@@ -243,40 +280,78 @@ def _named_kernels(path: Path) -> vgg.Kernels | None:
     return kernels
 
 
-def _kernels_by_keras(path: Path) -> vgg.Kernels:
+def _kernels_by_keras(path: Path, network: str) -> vgg.Kernels:
+    application = PUBLISHED[network].application
     for top in (False, True):
-        model = keras.applications.VGG19(weights=None, include_top=top)
+        model = getattr(keras.applications, application)(
+            weights=None, include_top=top
+        )
         try:
             model.load_weights(path)
         except Exception as error:  # h5py, zipfile and Keras each have theirs
             reason = str(error).splitlines()[0][:200] if str(error) else error
             continue
-        kernels = {
-            layer: tuple(model.get_layer(layer).get_weights())
-            for layer in LAYERS
-        }
+        kernels = (
+            _normalised(model)
+            if network == "inception_v3"
+            else {
+                layer: tuple(model.get_layer(layer).get_weights())
+                for layer in NETWORKS[network].layers
+            }
+        )
         del model
         gc.collect()  # Keras models have cycles, and this one holds 80 MB
         return kernels
     raise ValueError(
-        f"`weights` should be a file that keras.applications.VGG19 reads, "
-        f'with or without the top; "{path}" is not one ({reason}). '
-        + _how_to_get_them()
+        f"`weights` should be a file that keras.applications.{application} "
+        f'reads, with or without the top; "{path}" is not one ({reason}). '
+        + _how_to_get_them(network)
     )
 
 
-def _random(seed: int, warning: str) -> Weights:
-    kernels = vgg.random_kernels(seed)
+def _normalised(model: keras.Model) -> vgg.Kernels:
+    """Kernels and biases of convolutions with the batch normalisation after.
+
+    In the order in which they were made, which their names tell.
+    """
+    kinds = keras.layers.Conv2D, keras.layers.BatchNormalization
+    convolutions, normalisations = (
+        sorted(
+            (layer for layer in model.layers if isinstance(layer, kind)),
+            key=_number,
+        )
+        for kind in kinds
+    )
+    kernels = {}
+    pairs = zip(convolutions, normalisations, strict=True)
+    for number, (convolution, normalisation) in enumerate(pairs, 1):
+        (kernel,) = convolution.get_weights()
+        shift, mean, variance = normalisation.get_weights()
+        factor = 1 / np.sqrt(variance + normalisation.epsilon)
+        kernels[f"conv{number}"] = kernel * factor, shift - mean * factor
+    return kernels
+
+
+def _number(layer: keras.Layer) -> int:
+    """Of `conv2d_7`; `conv2d` is the first."""
+    found = re.search(r"_(\d+)$", layer.name)
+    return int(found[1]) if found else 0
+
+
+def _random(seed: int, warning: str, network: str = "vgg19") -> Weights:
+    kernels = network_.random_kernels(network, seed)
     digest = hashlib.sha256()
     for kernel, bias in kernels.values():
         digest.update(kernel.tobytes() + bias.tobytes())
-    return Weights("random", digest.hexdigest(), kernels, warning)
+    return Weights("random", digest.hexdigest(), kernels, warning, network)
 
 
-def _how_to_get_them() -> str:
+def _how_to_get_them(network: str) -> str:
+    published = PUBLISHED[network]
+    variable = f" or {VARIABLE}=PATH" if network == "vgg19" else ""
     return (
-        f"To have the real ones, fetch {FILE} where there is a network "
-        f"({URL}) and give it with --weights=PATH or {VARIABLE}=PATH."
+        f"To have the real ones, fetch {published.file} where there is a "
+        f"network ({published.url}) and give it with --weights=PATH{variable}."
     )
 
 

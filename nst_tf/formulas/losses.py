@@ -41,46 +41,60 @@ def gram_matrix(
             "`features` should be [n, h, w, c], [h, w, c] or [c, positions]; "
             f"received shape {features.shape}."
         )
-    if mask is not None:
-        features = _at_least_float32(features)
-        features *= tf.sqrt(tf.cast(mask, features.dtype))[..., None]
+    return _products(*_rows(features, mask))
+
+
+def _rows(features: tf.Tensor, mask: tf.Tensor | None) -> list[tf.Tensor]:
+    """`[..., positions, c]` and, of a mask, its roots `[..., positions, 1]`."""
     shape = tf.shape(features)
     channels = features.shape[-1] or shape[-1]
     rows = tf.reshape(features, tf.concat([shape[:-3], [-1, channels]], axis=0))
-    return _products(rows)
+    if mask is None:
+        return [rows]
+    kind = tf.float32 if rows.dtype in HALF else rows.dtype
+    roots = tf.sqrt(tf.cast(mask, kind))
+    flat = tf.concat([tf.shape(roots)[:-2], [-1, 1]], axis=0)
+    return [rows, tf.reshape(roots, flat)]
 
 
 @tf.custom_gradient
-def _products(rows: tf.Tensor) -> tf.Tensor:
-    """A^T A, at least float32; the gradient is one product, A (S + S^T).
+def _products(rows: tf.Tensor, *roots: tf.Tensor) -> tf.Tensor:
+    """A^T M A, at least float32; the gradient is one product, M A (S + S^T).
 
-    Of bfloat16, which has float32's range, that product is bfloat16, too: it
-    goes back to where it would be rounded to that in any case.
+    M is the identity, or diagonal; `roots` are those of its entries. Of
+    bfloat16, which has float32's range, the gradient is bfloat16, too: it goes
+    back to where it would be rounded to that in any case.
     """
     kind = tf.float32 if rows.dtype == tf.float16 else rows.dtype
 
     def gradient(slope):
         both = tf.cast(slope + tf.linalg.matrix_transpose(slope), kind)
-        return tf.cast(tf.matmul(tf.cast(rows, kind), both), rows.dtype)
+        back = tf.matmul(tf.cast(rows, kind), both)
+        return _weighed(back, rows.dtype, roots), *[None for _ in roots]
 
     if rows.dtype in HALF:
-        return _products_in_parts(rows), gradient
-    return tf.matmul(rows, rows, transpose_a=True), gradient
+        return _products_in_parts(rows, roots), gradient
+    each = rows * roots[0] if roots else rows
+    return tf.matmul(each, each, transpose_a=True), gradient
 
 
 @tf.custom_gradient
-def _products_with_ones(rows: tf.Tensor) -> tf.Tensor:
-    """[A, 1]^T [A, 1], at least float32, of `[..., positions, c]`."""
+def _products_with_ones(rows: tf.Tensor, *roots: tf.Tensor) -> tf.Tensor:
+    """[A, 1]^T M [A, 1], at least float32, of `[..., positions, c]`."""
     kind = tf.float32 if rows.dtype == tf.float16 else rows.dtype
 
     def gradient(slope):
         inner, along = slope[..., :-1, :-1], slope[..., :-1, -1]
         both = tf.cast(inner + tf.linalg.matrix_transpose(inner), kind)
         along = tf.cast(along + slope[..., -1, :-1], kind)[..., None, :]
-        return tf.cast(tf.matmul(tf.cast(rows, kind), both) + along, rows.dtype)
+        back = tf.matmul(tf.cast(rows, kind), both) + along
+        return _weighed(back, rows.dtype, roots), *[None for _ in roots]
 
     if rows.dtype in HALF:
-        return _products_in_parts(rows, ones=1), gradient
+        return _products_in_parts(rows, roots, ones=1), gradient
+    if roots:
+        each = tf.concat([rows, tf.ones_like(rows[..., :1])], -1) * roots[0]
+        return tf.matmul(each, each, transpose_a=True), gradient
     sums = tf.reduce_sum(rows, -2, keepdims=True)
     count = tf.ones_like(sums[..., :1]) * tf.cast(tf.shape(rows)[-2], kind)
     above = [tf.matmul(rows, rows, transpose_a=True), sums]
@@ -89,8 +103,15 @@ def _products_with_ones(rows: tf.Tensor) -> tf.Tensor:
     return tf.concat(columns, -1), gradient
 
 
-def _products_in_parts(rows: tf.Tensor, ones: int = 0) -> tf.Tensor:
-    """A^T A in float32 of half-precision `[..., positions, c]`.
+def _weighed(back: tf.Tensor, kind: tf.DType, roots) -> tf.Tensor:
+    """M times what goes back, of the features' type."""
+    if roots:
+        back *= tf.cast(tf.square(roots[0]), back.dtype)
+    return tf.cast(back, kind)
+
+
+def _products_in_parts(rows: tf.Tensor, roots, ones: int = 0) -> tf.Tensor:
+    """A^T M A in float32 of half-precision `[..., positions, c]`.
 
     Part by part: all of it in float32 is the largest array of an evaluation.
     `ones` is how many channels of ones are added to A.
@@ -100,6 +121,8 @@ def _products_in_parts(rows: tf.Tensor, ones: int = 0) -> tf.Tensor:
         for axis, side in enumerate(rows.shape)
     )
     each = PART // channels
+    if roots:
+        roots = [tf.broadcast_to(roots[0], [*outer, positions, 1])]
     whole = positions // each * each
 
     def products(begin, length):
@@ -107,6 +130,8 @@ def _products_in_parts(rows: tf.Tensor, ones: int = 0) -> tf.Tensor:
         part = tf.cast(tf.slice(rows, [*start, begin, 0], size), tf.float32)
         beside = [[0, 0]] * (len(outer) + 1) + [[0, ones]]
         part = tf.pad(part, beside, constant_values=1.0) if ones else part
+        if roots:
+            part *= tf.slice(roots[0], [*start, begin, 0], [*outer, length, 1])
         gram = tf.matmul(part, part, transpose_a=True)
         wide = None if rows.shape[-1] is None else rows.shape[-1] + ones
         return tf.ensure_shape(gram, [*rows.shape[:-2], wide, wide])
@@ -136,27 +161,40 @@ def mean_gram(features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
     return tf.math.divide_no_nan(gram, positions[..., None, None])
 
 
-def mean_moments(features: tf.Tensor) -> tf.Tensor:
+def mean_moments(
+    features: tf.Tensor, mask: tf.Tensor | None = None
+) -> tf.Tensor:
     """The mean Gram matrix with a channel of ones added, `[n, c + 1, c + 1]`.
 
     [f f', f; f', 1] on average over positions: second moments and means of
-    features `[n, h, w, c]`, at least float32.
+    features `[n, h, w, c]`, at least float32. A mask is that of `mean_gram`.
     """
+    sums = _products_with_ones(*_rows(features, mask))
+    if mask is not None:
+        return tf.math.divide_no_nan(sums, sums[..., -1:, -1:])
     shape = tf.shape(features)
-    rows = tf.reshape(features, [shape[0], -1, features.shape[-1]])
-    sums = _products_with_ones(rows)
     return sums / tf.cast(shape[-3] * shape[-2], sums.dtype)
 
 
-def content_cost(content: tf.Tensor, generated: tf.Tensor) -> tf.Tensor:
-    """1 / (4 nH nW nC) * sum (a_C - a_G)^2, for features of equal shape."""
+def content_cost(
+    content: tf.Tensor, generated: tf.Tensor, mask: tf.Tensor | None = None
+) -> tf.Tensor:
+    """1 / (4 nH nW nC) * sum m (a_C - a_G)^2, for features of equal shape.
+
+    The mask m is `[n, h, w]`, or all ones.
+    """
     pair = tf.convert_to_tensor(content), tf.convert_to_tensor(generated)
-    return _mean_square_apart(*pair) / 4
+    if mask is None:
+        return _mean_square_apart(*pair) / 4
+    kind = tf.float32 if pair[1].dtype in HALF else pair[1].dtype
+    return _mean_square_apart(*pair, tf.cast(mask, kind)[..., None]) / 4
 
 
 @tf.custom_gradient
-def _mean_square_apart(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """Mean squared difference, at least float32.
+def _mean_square_apart(
+    one: tf.Tensor, other: tf.Tensor, *weight: tf.Tensor
+) -> tf.Tensor:
+    """Mean squared difference, weighted if it is, at least float32.
 
     Nothing is kept for the gradient but the two; that of bfloat16 is computed
     in bfloat16, to which it would be rounded in any case.
@@ -168,10 +206,14 @@ def _mean_square_apart(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     def gradient(slope):
         each = tf.cast(2 * slope / tf.cast(tf.size(one), slope.dtype), kind)
         back = each * (tf.cast(one, kind) - tf.cast(other, kind))
-        return tf.cast(back, one.dtype), tf.cast(-back, other.dtype)
+        back = back * tf.cast(weight[0], kind) if weight else back
+        both = tf.cast(back, one.dtype), tf.cast(-back, other.dtype)
+        return *both, *[None for _ in weight]
 
     wide = _at_least_float32(one), _at_least_float32(other)
-    return tf.reduce_mean(tf.math.squared_difference(*wide)), gradient
+    squares = tf.math.squared_difference(*wide)
+    squares = squares * weight[0] if weight else squares
+    return tf.reduce_mean(squares), gradient
 
 
 def gram_cost(style: tf.Tensor, generated: tf.Tensor) -> tf.Tensor:
@@ -252,6 +294,34 @@ def temporal_cost(
         return 2.0 * slope * scale * apart, None, None
 
     return scale * tf.reduce_sum(apart * (image - earlier)), gradient
+
+
+def detail(image: tf.Tensor) -> tf.Tensor:
+    """The Laplacian of the means over 4 x 4 pixels, `[n, h // 4, w // 4, c]`.
+
+    Zero at the border. It holds edges and small things, whatever their colour
+    (Li, Xu, Nie, Liu, "Laplacian-Steered Neural Style Transfer",
+    arXiv:1707.01253).
+    """
+    means = tf.nn.avg_pool2d(image, 4, 4, "VALID")
+    inner = -4.0 * means[:, 1:-1, 1:-1]
+    inner += means[:, :-2, 1:-1] + means[:, 2:, 1:-1]
+    inner += means[:, 1:-1, :-2] + means[:, 1:-1, 2:]
+    return tf.pad(inner, [[0, 0], [1, 1], [1, 1], [0, 0]])
+
+
+def detail_cost(
+    content: tf.Tensor, image: tf.Tensor, weight: tf.Tensor | float = 1.0
+) -> tf.Tensor:
+    """Mean of m (L_C - L_G)^2, L the `detail` of values from 0 to 255.
+
+    Args:
+      content: L_C, `[n, h // 4, w // 4, c]`, of values from 0 to 1.
+      image: `[n, h, w, c]`.
+      weight: m, `[n, h // 4, w // 4, 1]`.
+    """
+    apart = tf.math.squared_difference(content, detail(image))
+    return 255.0**2 * tf.reduce_mean(weight * apart)
 
 
 def squared_steps(image: tf.Tensor, axis: int) -> tf.Tensor:

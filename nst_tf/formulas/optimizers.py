@@ -188,6 +188,15 @@ class LbfgsSlots(NamedTuple):
 _EPSILON = {tf.float32: 2.0**-23, tf.float64: 2.0**-52}
 
 
+def fewer_pairs(slots: LbfgsSlots, history: int) -> LbfgsSlots:
+    """The same slots with room for the newest `history` pairs alone."""
+    return slots._replace(
+        steps=slots.steps[:history],
+        changes=slots.changes[:history],
+        curvatures=slots.curvatures[:history],
+    )
+
+
 def lbfgs(history: int = 10) -> Optimizer:
     """L-BFGS (Liu and Nocedal, Mathematical Programming 45, 1989).
 
@@ -199,7 +208,8 @@ def lbfgs(history: int = 10) -> Optimizer:
     trial, and now and then worse. Where the cost or gradient is not finite
     the search draws back. A search that fails, or a direction that is not
     downhill, empties the history: steepest descent from the best image. The
-    slots hold 2 * history + 3 images.
+    slots hold 2 * history + 3 images; `update` goes by those that it is given
+    (see `fewer_pairs`), and pairs that are not filled yet share one image.
 
     Errors: ValueError if `history` is less than 1, or (from `update`) if the
     image is neither float32 nor float64.

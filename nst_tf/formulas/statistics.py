@@ -27,13 +27,14 @@ class Statistic(NamedTuple):
     """How the style of a layer is compared.
 
     Fields:
-      moments: features [n, h, w, c] -> moments [n, m, m].
+      moments: features [n, h, w, c] and a mask [n, h, w] or None -> moments
+        [n, m, m].
       aim: a painting's moments -> what its cost needs, computed once.
-      cost: (aim, moments of a picture) -> scalar, 0 where they agree.
+      cost: (aim, moments of a picture) -> [n], 0 where they agree.
       scaled: whether features are to be divided by their layer's usual size.
     """
 
-    moments: Callable[[tf.Tensor], tf.Tensor]
+    moments: Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor]
     aim: Callable[[tf.Tensor], Any]
     cost: Callable[[Any, tf.Tensor], tf.Tensor]
     scaled: bool
@@ -70,7 +71,7 @@ def gaussian(moments: tf.Tensor) -> Gaussian:
 
 
 def wasserstein_cost(style: Gaussian, moments: tf.Tensor) -> tf.Tensor:
-    """Squared 2-Wasserstein distance of two Gaussians, times UNIT / nC.
+    """Squared 2-Wasserstein distance of two Gaussians, times UNIT / nC: [n].
 
     |m_G - m_S|^2 + tr(C_G + C_S - 2 (C_S^1/2 C_G C_S^1/2)^1/2)
 
@@ -95,7 +96,7 @@ def wasserstein_cost(style: Gaussian, moments: tf.Tensor) -> tf.Tensor:
     if style.spread.shape[-1] < mean.shape[-1]:
         roots = [tf.sqrt(tf.maximum(v, _LEAST)) for v in (rest, style.rest)]
         apart += tf.math.squared_difference(*roots)
-    return UNIT * tf.reduce_sum(apart) / mean.shape[-1]
+    return UNIT * apart / mean.shape[-1]
 
 
 @tf.custom_gradient
@@ -125,9 +126,15 @@ def _mean_and_covariance(moments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return mean, moments[..., :-1, :-1] - product
 
 
+def _gram_cost(style: tf.Tensor, moments: tf.Tensor) -> tf.Tensor:
+    """`losses.gram_cost` of each of n."""
+    squares = tf.math.squared_difference(style, moments)
+    return tf.reduce_mean(squares, [-2, -1]) / 4
+
+
 STATISTICS = {
     "gram": Statistic(
-        losses.mean_gram, lambda moments: moments, losses.gram_cost, False
+        losses.mean_gram, lambda moments: moments, _gram_cost, False
     ),
     "wasserstein": Statistic(
         losses.mean_moments, gaussian, wasserstein_cost, True

@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.machine import devices, memory
+from nst_tf.machine.memory import Scale
 from nst_tf.options import Options, steps_at
-
-Scale = tuple[int, int, int]  # height, width, steps
 
 
 class Plan(NamedTuple):
@@ -20,6 +19,7 @@ class Plan(NamedTuple):
       size: of the result, `(height, width)` in pixels.
       scales: height, width and steps of each, coarse to fine.
       factors: how much smaller each scale is than the result.
+      history: pairs that L-BFGS keeps at each scale; empty for the others.
       arithmetic: how it is computed.
       device: in words.
       memory: bytes at the largest.
@@ -29,6 +29,7 @@ class Plan(NamedTuple):
     size: tuple[int, int]
     scales: tuple[Scale, ...]
     factors: tuple[float, ...]
+    history: tuple[int, ...]
     arithmetic: Arithmetic
     device: str
     memory: float
@@ -52,18 +53,20 @@ def resolve(size: tuple[int, int], options: Options) -> Plan:
     Raises:
       ValueError: it does not fit into the memory; the message says what would.
     """
-    tile = memory.choose_tile(size, options)
     factors = tuple(options.factors(size))
+    scales = tuple(
+        (*scaled(size, factor), steps_at(scale, options.steps))
+        for scale, factor in enumerate(factors)
+    )
+    chosen = memory.choose(scales, options)
     return Plan(
         size,
-        tuple(
-            (*scaled(size, factor), steps_at(scale, options.steps))
-            for scale, factor in enumerate(factors)
-        ),
+        scales,
         factors,
-        here(options, tile),
+        chosen.history,
+        here(options, chosen.tile),
         devices.describe(),
-        memory.peak(size, options, tile),
+        chosen.peak,
         devices.available_memory(),
     )
 
@@ -71,11 +74,10 @@ def resolve(size: tuple[int, int], options: Options) -> Plan:
 def here(options: Options, tile: int) -> Arithmetic:
     """What is fastest on this machine, in tiles of a side that fits."""
     precision = devices.precision(options.precision)
-    on_gpu = options.jit == "auto" and devices.is_gpu()
     return Arithmetic(
         precision,
         tile,
-        not tile and (options.jit == "on" or on_gpu),
+        options.jit == "on" and not tile,
         devices.transposed(precision, tiled=tile > 0),
         tuple(devices.workers()) if tile else ("",),
     )

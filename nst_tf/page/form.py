@@ -84,8 +84,11 @@ def component(name: str) -> gr.components.Component:
 
 def shown(options: Options) -> dict[str, Any]:
     """The options as the form has them: numbers, choices, text."""
+    usual = Options(network=options.network)
     return {
-        field.name: _shown(field, getattr(options, field.name))
+        field.name: _shown(
+            field, getattr(options, field.name), getattr(usual, field.name)
+        )
         for field in fields()
         if field.name != SHARES
     }
@@ -169,8 +172,14 @@ def _info(field: dataclasses.Field) -> str:
         for name, arguments in OPTIMIZERS.items()
         if field.name in arguments
     }
+    if field.name.endswith("_layers"):
+        usual = getattr(Options(), field.name)
+        text += ", of vgg19 " + ", ".join(f"{n}:{v:g}" for n, v in usual)
     if own:
-        text += "; usually " + ", ".join(f"{n} {v:g}" for n, v in own.items())
+        text += "; usually " + ", ".join(
+            f"{n} {v}" if isinstance(v, str) else f"{n} {v:g}"
+            for n, v in own.items()
+        )
     return text
 
 
@@ -191,8 +200,8 @@ def is_needed(field: dataclasses.Field) -> bool:
     return is_number(field) and field.default is not None
 
 
-def _shown(field: dataclasses.Field, value: Any) -> Any:
-    if value is None:
+def _shown(field: dataclasses.Field, value: Any, usual: Any) -> Any:
+    if value is None or field.default is None and value == usual:
         return ""
     if field.name.endswith("_layers"):
         return ", ".join(f"{layer}:{weight!r}" for layer, weight in value)

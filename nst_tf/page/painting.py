@@ -13,12 +13,14 @@ import tensorflow as tf
 from nst_tf import forecast as forecast_
 from nst_tf import run as run_
 from nst_tf.files import images, record
+from nst_tf.files import sizes as sizes_
 from nst_tf.inputs import Inputs
 from nst_tf.inputs import prepare as prepare_
 from nst_tf.machine import memory
-from nst_tf.options import SMALLEST, Options
+from nst_tf.options import Options
 from nst_tf.page import folder
 from nst_tf.result import Result
+from nst_tf.values import SMALLEST
 
 UPLOAD_PIXELS = 50_000_000  # of a picture that is sent
 PREVIEW = 640  # pixels, long side of the picture while it is painted
@@ -93,14 +95,17 @@ def prepare(
 
 
 def _check_limits(sizes, with_content: bool, options, limits: Limits) -> None:
-    size = images.fit(sizes[0], options.max_size, options.enlarge)
-    side = max(SMALLEST, round(max(size) * options.style_scale))
+    size = sizes_.fitted(sizes[0], options)
+    scales = range(max(1, len(options.style_scales)))
+    largest = max(map(options.style_scale_of, scales))
+    side = max(SMALLEST, round(max(size) * largest))
     others = sizes[1:] if with_content else sizes
-    wanted = [images.fit(other, side, options.enlarge) for other in others]
+    wanted = [images.fit(other, side, options.enlarges) for other in others]
     pixels = max(map(math.prod, [size, *wanted]))
     if pixels > limits.max_pixels:
+        name = "print" if options.print else "max_size"
         raise ValueError(
-            f"`max_size`: this would be {pixels / 1e6:.3g} megapixels; the "
+            f"`{name}`: this would be {pixels / 1e6:.3g} megapixels; the "
             f"page was started for {limits.max_pixels / 1e6:.3g} "
             "(--max_pixels). Choose a smaller size or stroke size."
         )

@@ -17,11 +17,12 @@ import tensorflow as tf
 
 from nst_tf import backend
 from nst_tf.backend import keras
+from nst_tf.engine import network as network_
 from nst_tf.engine import transfer, vgg
 from nst_tf.files import record
 from nst_tf.files import weights as weights_
 from nst_tf.machine.plan import anywhere
-from nst_tf.options import SMALLEST, Options
+from nst_tf.options import Options
 from nst_tf.saved_model import graph
 
 ENCODED = tf.TensorSpec([], tf.string)
@@ -58,7 +59,8 @@ def save(
     if weights.warning:
         warnings.warn(weights.warning, UserWarning, stacklevel=2)
     arithmetic = anywhere(options)
-    network = vgg.features_model(
+    network = network_.features_model(
+        weights.network,
         weights.kernels,
         layers,
         options.pooling,
@@ -206,7 +208,7 @@ def _recipe(plan: graph.Plan, weights, precision, functions) -> dict[str, Any]:
             "sha256": weights.sha256,
             "precision": precision,
         },
-        "export": {**fixed, "smallest": SMALLEST},
+        "export": {**fixed, "smallest": plan.options.smallest},
         "signatures": signatures,
         "versions": record.versions(),
     }

@@ -13,9 +13,10 @@ from typing import Any
 import tensorflow as tf
 
 from nst_tf.engine import coloring, transfer
-from nst_tf.options import SMALLEST, Options, steps_at
+from nst_tf.options import Options, steps_at
 
 LONGEST = 10**7  # steps, where --max_steps does not say
+WEIGHTS = "content_weight", "style_weight", "tv_weight", "detail_weight"
 RGB = tf.TensorSpec([None, None, 3], tf.uint8)
 Tensors = dict[str, tf.Tensor]
 
@@ -69,8 +70,9 @@ class Plan:
         """The inputs that are numbers, those with an effect: their defaults."""
         options = self.options
         numbers = {"steps": tf.constant(options.steps)}
-        for name in ("content_weight", "style_weight", "tv_weight"):
-            if getattr(options, name):
+        for name in WEIGHTS:
+            set_by_strength = name == "content_weight" and options.strength
+            if getattr(options, name) and not set_by_strength:
                 numbers[name] = tf.constant(getattr(options, name), tf.float32)
         rate = options.optimizer_arguments().get("learning_rate")
         if rate is not None:
@@ -100,6 +102,7 @@ def stylize(plan: Plan, engine: transfer.Transfer, given: Tensors) -> Tensors:
         lambda scale: [steps_at(scale, steps)],
         plan.options.factors(),
         advance=_in_parts(engine.advance, plan.reports - 1, costs, counts),
+        strength=plan.options.strength,
     ):
         image = snapshot.image
         if len(costs) == 2 * snapshot.scale:  # step 0
@@ -227,11 +230,11 @@ def picture(plan: Plan, name: str, image: tf.Tensor) -> tf.Tensor:
 def _pictures(plan: Plan, given: Tensors) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """The content and the styles, each of the size to be used."""
     factors = plan.options.factors()
-    smallest = int(SMALLEST * factors[0])
+    smallest = int(plan.options.smallest * factors[0])
     pictures = {n: picture(plan, n, given[n]) for n in plan.names}
     size = tf.shape(pictures["content"])[1:3]
-    for name in plan.names[1:]:
-        pictures[name] = _fitted(pictures[name], size, plan.options)
+    for k, name in enumerate(plan.names[1:]):
+        pictures[name] = _fitted(pictures[name], size, plan.options, k)
     for name in plan.names:
         size = tf.shape(pictures[name])[1:3]
         message = (
@@ -244,10 +247,10 @@ def _pictures(plan: Plan, given: Tensors) -> tuple[tf.Tensor, list[tf.Tensor]]:
     return content, styles
 
 
-def _fitted(style: tf.Tensor, content: tf.Tensor, options: Options):
+def _fitted(style: tf.Tensor, content, options: Options, which: int):
     """The style as it is used beside a content of [h, w] `content`."""
     size = tf.shape(style)[1:3]
-    fitted = _fitted_size(size, content, options)
+    fitted = _fitted_size(size, content, options, which)
     return tf.cond(
         tf.reduce_all(tf.equal(size, fitted)),
         lambda: style,
@@ -255,15 +258,15 @@ def _fitted(style: tf.Tensor, content: tf.Tensor, options: Options):
     )
 
 
-def _fitted_size(style: tf.Tensor, content: tf.Tensor, options: Options):
+def _fitted_size(style: tf.Tensor, content, options: Options, which: int = 0):
     """`inputs.style_size` of tensors."""
     size = tf.cast(style, tf.int64)
     long, usual = tf.reduce_max(size), tf.reduce_max(tf.cast(content, tf.int64))
     if not options.enlarge:
         usual = tf.minimum(usual, long)
-    wanted = tf.cast(usual, tf.float64) * options.style_scale
+    wanted = tf.cast(usual, tf.float64) * options.style_scale_of(which)
     wanted = tf.cast(tf.round(wanted), tf.int64)
-    wanted = tf.maximum(wanted, tf.minimum(usual, SMALLEST))
+    wanted = tf.maximum(wanted, tf.minimum(usual, options.smallest))
     fitted = tf.maximum((2 * size * wanted + long) // (2 * long), 1)
     return tf.cast(fitted, tf.int32)
 
@@ -333,16 +336,28 @@ def _whole(name: str, value: Any, low: int, high: int) -> int:
 
 
 def _check_options(options: Options, styles: int, max_steps: int) -> None:
-    if options.init not in ("content", "noise", "style"):
+    if "init" in options.pictures():
         raise ValueError(
             "`init` should be content, noise or style in an export, as a "
             f'SavedModel reads no files; received "{options.init}".'
         )
+    for name in ("mask", "content_mask", "style_mask", "detail_mask"):
+        if getattr(options, name):
+            raise ValueError(
+                f"`{name}` should be left out in an export, which takes no "
+                f'masks; received "{getattr(options, name)}". Paint the whole '
+                "picture, and put the result over the photograph."
+            )
     if options.color_image is not None:
         raise ValueError(
             "`color_image` should be left out in an export, as a SavedModel "
             f'reads no files; received "{options.color_image}". Give it '
             "styles that have these colours."
+        )
+    if options.print is not None:
+        raise ValueError(
+            "`print` should be left out in an export, which takes pictures of "
+            f'any size; received "{options.print}".'
         )
     if isinstance(options.scales, tuple):
         raise ValueError(
@@ -354,11 +369,13 @@ def _check_options(options: Options, styles: int, max_steps: int) -> None:
             "`style_weight` should not be 0 in an export; leave it out, and "
             "give 0 in the call."
         )
-    if options.style_blend and len(options.style_blend) != styles:
-        raise ValueError(
-            "`style_blend` should have a weight for each style: expected "
-            f"{styles}, received {len(options.style_blend)}. Give --styles."
-        )
+    for option, what in (("style_blend", "weight"), ("style_scales", "scale")):
+        given = getattr(options, option)
+        if given and len(given) != styles:
+            raise ValueError(
+                f"`{option}` should have a {what} for each style: expected "
+                f"{styles}, received {len(given)}. Give --styles."
+            )
     if options.steps > max_steps:
         raise ValueError(
             f"`steps` should be at most `max_steps`, {max_steps}; received "

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nst_tf.options import Options, suggest
+from nst_tf.options import Options
+from nst_tf.values import suggest
 
 
 class Choice(NamedTuple):

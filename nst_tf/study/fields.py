@@ -1,13 +1,15 @@
-"""Receptive fields: the pixels that one unit of VGG-19 sees, exactly.
+"""Receptive fields: the pixels that one unit of a VGG sees, exactly.
 
 A 3 x 3 convolution reaches one position to each side, a pooling of 2 one
 position ahead; a position is as many pixels as the poolings so far make it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from nst_tf.engine import tiles
-from nst_tf.options import LAYERS, layer_name
+from nst_tf.networks import LAYERS
+from nst_tf.values import layer_name
 
 
 class Field(NamedTuple):
@@ -34,11 +36,14 @@ class Field(NamedTuple):
         return left, top, left + self.side, top + self.side
 
 
-def field(layer: str) -> Field:
-    """The field of a layer's units; ValueError if there is no such layer."""
+def field(layer: str, order: Sequence[str] = LAYERS) -> Field:
+    """The field of a layer's units; ValueError if there is no such layer.
+
+    `order` are all layers of the network, each of the one before.
+    """
     layer = layer_name(layer)
     stride, before, after = 1, 0, 0
-    for name in LAYERS[: LAYERS.index(layer) + 1]:
+    for name in order[: order.index(layer) + 1]:
         if tiles.stride(name) > stride:  # a pooling stands before it
             after += stride
             stride *= 2

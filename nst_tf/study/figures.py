@@ -15,6 +15,7 @@ from nst_tf.study.axes import Axis, Choice
 
 _STYLE_LAYERS = Options().style_layers
 _SMALL = {"max_size": 256, "scales": 1}
+_NOISE = {"init": "noise"}
 
 
 class Recipe(NamedTuple):
@@ -97,6 +98,21 @@ FIGURES = {
             [
                 Choice(layer, {"content_layers": layer})
                 for layer in ("conv2_2", "conv4_2")
+            ],
+        ),
+    ),
+    "networks": Recipe(
+        "both, the photograph alone and the painting alone, by each network",
+        {**_SMALL, "steps": 200},
+        (
+            [
+                Choice("both", {}),
+                Choice("photograph alone", {"style_weight": 0, **_NOISE}),
+                Choice("painting alone", {"content_weight": 0, **_NOISE}),
+            ],
+            [
+                Choice(name, {"network": name})
+                for name in ("vgg19", "vgg16", "inception_v3")
             ],
         ),
     ),

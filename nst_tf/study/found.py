@@ -10,10 +10,12 @@ import numpy as np
 
 from nst_tf.engine import vgg
 from nst_tf.files import images, record
-from nst_tf.options import SMALLEST, layer_name
+from nst_tf.networks import NETWORKS
 from nst_tf.study import sheets
-from nst_tf.study.fields import field
+from nst_tf.study.fields import Field, field
+from nst_tf.study.gradients import Lens
 from nst_tf.study.peaks import Seen
+from nst_tf.values import SMALLEST, layer_name, suggest
 
 COUNT = 9  # patches of a unit
 
@@ -45,6 +47,7 @@ class Found:
     recipe: dict[str, Any]
     seen: Mapping[str, Seen] = dataclasses.field(repr=False)
     sources: Sequence[images.Source] = dataclasses.field(repr=False)
+    lens: Lens | None = dataclasses.field(default=None, repr=False)
 
     def units(self, layer: str) -> list[int]:
         """Those asked for; by default the ones of the widest spread."""
@@ -63,7 +66,7 @@ class Found:
         cut = self._cut()
         drawn = {}
         for layer in self.seen:
-            side = field(layer).side
+            side = self._field(layer).side
             mosaics = {
                 f"unit {unit}": sheets.mosaic(cut[layer, unit], side, COUNT)
                 for unit in self.units(layer)
@@ -81,7 +84,8 @@ class Found:
         Raises:
           ValueError: unknown suffix, not writable, or one of the pictures.
         """
-        paths = outputs(path, list(self.seen), self.sources)
+        name = self.recipe["network"]["name"]
+        paths = outputs(path, list(self.seen), self.sources, name)
         text = record.to_json(self.recipe)
         for layer, sheet in self.sheets().items():
             suffix = Path(paths[layer]).suffix
@@ -101,7 +105,7 @@ class Found:
                 for activation, number, (row, column) in rows:
                     if activation <= 0:
                         continue
-                    box = field(layer).box(int(row), int(column))
+                    box = self._field(layer).box(int(row), int(column))
                     name = name_of(self.sources[number], number)
                     own = Patch(layer, unit, float(activation), name, box)
                     yield own, int(number)
@@ -114,7 +118,7 @@ class Found:
             picture = self._read(number)
             for place, (patch, own) in enumerate(found):
                 if own == number:
-                    pixels[place] = crop(picture, patch.box)
+                    pixels[place] = self._drawn(picture, patch)
         cut: dict[tuple[str, int], list[np.ndarray]] = {
             (layer, unit): []
             for layer in self.seen
@@ -123,6 +127,18 @@ class Found:
         for place, (patch, _) in enumerate(found):
             cut[patch.layer, patch.unit].append(pixels[place])
         return cut
+
+    def _drawn(self, picture: np.ndarray, patch: Patch) -> np.ndarray:
+        """The patch's pixels, or what in them excites the unit."""
+        if self.lens is None:
+            return crop(picture, patch.box)
+        own = self._field(patch.layer)
+        return sheets.relief(
+            self.lens.gradient(picture, patch.layer, patch.unit, patch.box, own)
+        )
+
+    def _field(self, layer: str) -> Field:
+        return field(layer, NETWORKS[self.recipe["network"]["name"]].layers)
 
     def _read(self, number: int) -> np.ndarray:
         size = self.recipe["options"]["max_size"]
@@ -148,10 +164,11 @@ def outputs(
     path: str | os.PathLike,
     layers: str | Sequence[str],
     sources: Iterable[images.Source],
+    network: str = "vgg19",
 ) -> dict[str, str]:
     """Path of each layer's sheet; ValueError if one could not be written."""
     images.check_suffix(path)
-    names, whole = layer_names(layers), Path(path)
+    names, whole = layer_names(layers, network), Path(path)
     paths = {layer: whole for layer in names}
     if len(names) > 1:
         for layer in names:
@@ -186,10 +203,18 @@ def name_of(source: images.Source, number: int) -> str:
     return os.fspath(source) if named else f"picture {number}"  # type: ignore
 
 
-def layer_names(layers: str | Sequence[str]) -> tuple[str, ...]:
+def layer_names(
+    layers: str | Sequence[str], network: str = "vgg19"
+) -> tuple[str, ...]:
     """Full names of `conv1_1,conv5_1` or a list, each once."""
+    known = [name for name, own in NETWORKS.items() if own.tiled]
+    if network not in known:
+        raise ValueError(
+            f"`network`: patches are those of {', '.join(known)}; received "
+            f'"{network}".' + suggest(network, known)
+        )
     parts = layers.split(",") if isinstance(layers, str) else layers
     try:
-        return tuple(dict.fromkeys(layer_name(part) for part in parts))
+        return tuple(dict.fromkeys(layer_name(one, network) for one in parts))
     except ValueError as error:
         raise ValueError(f"`layers`: {error}") from None

@@ -15,11 +15,16 @@ from nst_tf.engine import vgg
 from nst_tf.files import images, record
 from nst_tf.files import weights as weights_
 from nst_tf.machine import devices
+from nst_tf.networks import NETWORKS
 from nst_tf.study.found import COUNT, Found, layer_names, name_of, read
+from nst_tf.study.gradients import Lens
 from nst_tf.study.peaks import Seen, Watcher, merged
+from nst_tf.values import suggest
 
 LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
-POOLING = {"vgg19": "max", "vgg19_slim": "avg"}  # as they were trained
+# As they were trained.
+POOLING = {"vgg19": "max", "vgg19_slim": "avg", "vgg16": "max"}
+BY = "activation", "gradient"
 TILE = 768  # pixels, side of what is looked at at once, but for the halo
 READABLE = (*images.SUFFIXES, ".bmp", ".gif")
 
@@ -34,8 +39,9 @@ def find(pictures: Pictures, **options) -> Found:
       **options: by name: `layers`, as `conv1_1,conv5_1` or a list; `units`,
         how many of each layer, those of the widest spread, or which, as a
         list; `per_image`, how many patches of a unit a picture may have;
-        `max_size`, long side of the pictures in pixels, 0 their own; `network`
-        and `weights`, as in `Options`.
+        `max_size`, long side of the pictures in pixels, 0 their own; `by`,
+        `gradient` to see what in a patch excites the unit; `network` and
+        `weights`, as in `Options`.
 
     Returns:
       What was found: `.patches()` lists it, `.save(path)` writes the sheets,
@@ -56,6 +62,7 @@ def search(
     max_size: int = 0,
     network: str = "vgg19",
     weights: str = "auto",
+    by: str = "activation",
 ) -> Iterator[Found]:
     """As `find`, but yields what it has found after each picture.
 
@@ -69,11 +76,18 @@ def search(
         list, or text as `7,100`.
       per_image: how many patches of a unit a picture may have.
       max_size: long side of the pictures in pixels; 0: their own size.
-      network: `vgg19` or `vgg19_slim`.
+      network: `vgg19`, `vgg19_slim` or `vgg16`.
       weights: as `Options.weights`.
+      by: `activation`, the patches themselves; or `gradient`, what in them
+        excites the unit, by guided backpropagation.
     """
-    names, chosen = layer_names(layers), _units(units)
+    names, chosen = layer_names(layers, network), _units(units)
     per_image = _whole(per_image, "per_image", 1, COUNT)
+    if by not in BY:
+        raise ValueError(
+            f'`by` should be one of {", ".join(BY)}; received "{by}".'
+            + suggest(by, BY)
+        )
     max_size = _whole(max_size, "max_size", 0, 10**6)
     sources = listed(pictures)
     weights_.check(weights, network)
@@ -81,14 +95,18 @@ def search(
     if loaded.warning:
         warnings.warn(loaded.warning, UserWarning, stacklevel=2)
     _check_units(chosen, names, loaded)
-    watcher = Watcher(_network(loaded, names), names, per_image, TILE)
+    order = NETWORKS[loaded.network].layers
+    model = _network(loaded, names)
+    watcher = Watcher(model, names, per_image, TILE, order)
     asked = {
         "layers": list(names),
         "units": chosen,
         "per_image": per_image,
         "max_size": max_size,
+        "by": by,
     }
     recipe = _recipe(asked, sources, loaded)
+    lens = Lens(model) if by == "gradient" else None
     seen: dict[str, Seen] = {}
     for number, source in enumerate(sources):
         try:
@@ -100,7 +118,9 @@ def search(
                 parts = [seen[name], answer] if name in seen else [answer]
                 seen[name] = merged(parts, COUNT)
         if seen:
-            yield Found(number + 1, len(sources), recipe, dict(seen), sources)
+            yield Found(
+                number + 1, len(sources), recipe, dict(seen), sources, lens
+            )
     if not seen:
         raise ValueError(
             "`images`: none of the pictures can be used; the warnings say why."
@@ -148,6 +168,7 @@ def _network(loaded: weights_.Weights, layers: Sequence[str]):
         POOLING[loaded.network],
         "float32",
         devices.transposed("float32", tiled=True),
+        loaded.network,
     )
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.engine import tiles
-from nst_tf.study.fields import field
+from nst_tf.networks import LAYERS
+from nst_tf.study.fields import Field, field
 
 
 class Tops(NamedTuple):
@@ -62,6 +63,7 @@ class Watcher:
         than one, only a position counts that none within half a field of it
         exceeds: shifted by a pixel, a patch is still the same.
       tile: pixels, side of what is looked at at once, but for the halo.
+      order: all layers that the network has, each of the one before.
     """
 
     def __init__(
@@ -70,12 +72,15 @@ class Watcher:
         layers: Sequence[str],
         count: int,
         tile: int,
+        order: Sequence[str] = LAYERS,
     ):
         self._network, self._layers = network, layers
         self._count, self._tile = count, tile
-        self._halo = tiles.halo(layers)
+        self._reach = {name: _reach(field(name, order)) for name in layers}
+        self._halo = tiles.halo(layers, order)
         if count > 1:
-            around = max(_reach(name) * tiles.stride(name) for name in layers)
+            reach = self._reach.items()
+            around = max(each * tiles.stride(name) for name, each in reach)
             self._halo += -(-around // tiles.GRID) * tiles.GRID
         place = tf.TensorSpec([2], tf.int32)
         self._look = tf.function(
@@ -126,7 +131,7 @@ class Watcher:
         if self._count == 1:
             best, places = _greatest(own)
         else:
-            window = 2 * _reach(layer) + 1
+            window = 2 * self._reach[layer] + 1
             around = tf.nn.max_pool2d(features, window, 1, "SAME")
             peaks = tf.where(features < around, 0.0, features)
             own = tiles.inner(peaks, tile, layer)[0]
@@ -135,9 +140,8 @@ class Watcher:
         return best, places + begin, moments
 
 
-def _reach(layer: str) -> int:
-    """Positions that half a field of the layer has."""
-    own = field(layer)
+def _reach(own: Field) -> int:
+    """Positions that half a field has."""
     return max(1, own.side // 2 // own.stride)
 
 

@@ -27,6 +27,16 @@ def mosaic(patches: Sequence[np.ndarray], side: int, count: int) -> np.ndarray:
     return whole
 
 
+def relief(gradient: np.ndarray) -> np.ndarray:
+    """A gradient as a picture: grey where it is 0, float32 in [0, 1].
+
+    The largest half a percent is cut off: a few pixels would leave all else
+    grey.
+    """
+    largest = np.quantile(np.abs(gradient), 0.995)
+    return np.clip(0.5 + gradient / (2 * largest or 1), 0, 1)
+
+
 def pdf(
     pictures: Sequence[np.ndarray], rows: Sequence[str], columns: Sequence[str]
 ) -> bytes:

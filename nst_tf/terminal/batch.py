@@ -29,7 +29,7 @@ def batch(given: flags.Given, options: Options) -> int:
     machine = {n: typed[n] for n in ("workers", "scheduler", "device")}
     board = Board(order, typed["quiet"])
     try:
-        with _unlogged(), _stop_signals(), order.crew(**machine) as crew:
+        with unlogged(), stop_signals(), order.crew(**machine) as crew:
             board.announce(crew)
             for finished in order.finished(crew):
                 board.show(finished)
@@ -37,7 +37,7 @@ def batch(given: flags.Given, options: Options) -> int:
         board.close()
         board.error(f"stopped: {stopped} What is finished stays.")
         return 1
-    except _Signal as stopped:
+    except Signal as stopped:
         board.close()
         board.error(
             f"stopped by {stopped.name}; what is finished stays, and the same "
@@ -110,7 +110,7 @@ class Board:
 
 
 @contextlib.contextmanager
-def _unlogged() -> Iterator[None]:
+def unlogged() -> Iterator[None]:
     """Dask logs each end of a connection at length; one line is enough."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -120,7 +120,7 @@ def _unlogged() -> Iterator[None]:
         logging.disable(before)
 
 
-class _Signal(BaseException):
+class Signal(BaseException):
     """Ctrl-C or SIGTERM; no failure of any job."""
 
     def __init__(self, number: int):
@@ -129,13 +129,13 @@ class _Signal(BaseException):
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[None]:
+def stop_signals() -> Iterator[None]:
     """The first one ends the batch in order, the second one at once."""
 
     def handle(number, _frame):
         for each in before:
             signal.signal(each, signal.SIG_DFL)
-        raise _Signal(number)
+        raise Signal(number)
 
     stops = signal.SIGINT, signal.SIGTERM
     before = {number: signal.signal(number, handle) for number in stops}

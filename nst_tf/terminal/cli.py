@@ -10,8 +10,9 @@ from absl import flags as absl_flags
 
 from nst_tf import presets as presets_
 from nst_tf.machine import environment
-from nst_tf.options import SMALLEST, Options, suggest
+from nst_tf.options import Options
 from nst_tf.terminal import flags
+from nst_tf.values import SMALLEST, suggest
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -110,17 +111,31 @@ def export(arguments: list[str]) -> int:
 def plan(arguments: list[str]) -> int:
     """Tells tiles, memory and time of a run of some size, without running."""
     given = flags.parse("plan", arguments)
-    size = _size(given.flags["size"])
     options = _options(given)
+    paper = options.paper
+    if paper and given.flags["size"]:
+        raise ValueError(
+            "`print` says how large the result is, and so does `size`; "
+            "received both. Leave one of them out."
+        )
+    if paper:
+        size = paper.pixels((paper.height, paper.width))
+    else:
+        size = _size(given.flags["size"])
     with environment.unheard():
         from nst_tf import forecast
         from nst_tf.machine import devices
     devices.select(given.flags["device"])
-    if options.network == "vgg19":  # the numbers of the kernels do not count
+    if (
+        options.network != "vgg19_slim"
+    ):  # the numbers of the kernels do not count
         options = options.replace(weights="random")
     expected = forecast.forecast(size, options)
-    for height, width, steps in expected.plan.scales:
-        print(f"{width} x {height} px, {steps} steps of {options.optimizer}")
+    scales, history = expected.plan.scales, expected.plan.history
+    for scale, (height, width, steps) in enumerate(scales):
+        pairs = f" with {history[scale]} pairs" if history else ""
+        name = options.optimizer
+        print(f"{width} x {height} px, {steps} steps of {name}{pairs}")
     print(f"{expected} on {expected.plan.device}")
     return OK
 

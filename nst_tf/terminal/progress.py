@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 from nst_tf.forecast import duration, pixels_seen, seconds
-from nst_tf.inputs import Inputs
 from nst_tf.result import Result
+from nst_tf.run import Run
 from nst_tf.terminal.bar import Bar
 
 LONG = 10e6  # pixels times steps: less is done before a forecast has paid
@@ -15,13 +15,13 @@ LONG = 10e6  # pixels times steps: less is done before a forecast has paid
 class Progress:
     """One line before the first step, a bar on a terminal, the time left."""
 
-    def __init__(self, inputs: Inputs, quiet: bool):
+    def __init__(self, run: Run, quiet: bool):
         self.first = True
-        self._inputs, self._quiet = inputs, quiet
+        self._options, self._plan, self._quiet = run.options, run.plan, quiet
         self._bar = Bar(quiet)
         self._marks: tuple[int, int, float] | None = None
         self._told = False
-        total = sum(inputs.plan.schedule)
+        total = sum(self._plan.schedule)
         self._bar.show(0, total, "loading the network ...")
 
     def show(self, result: Result) -> None:
@@ -50,37 +50,46 @@ class Progress:
         self._bar.say(text)
 
     def _announce(self, result: Result) -> None:
-        options, network = self._inputs.options, result.record["network"]
-        height, width = self._inputs.plan.size
+        network, history = result.record["network"], result.record["history"]
+        height, width = self._plan.size
         steps = " + ".join(map(str, result.schedule))
+        pairs = "" if not history else f" with {history[0]} pairs"
+        if len(set(history)) > 1:
+            pairs = f" with {' + '.join(map(str, history))} pairs"
+        paper = self._options.paper
+        printed = ""
+        if paper:
+            size = paper.measure(self._plan.size)
+            printed = f" ({size} at {paper.dpi:.10g} dpi)"
         self.say(
-            f"{width} x {height} px, {steps} steps of {options.optimizer}; "
+            f"{width} x {height} px{printed}, {steps} steps of "
+            f"{self._options.optimizer}{pairs}; "
             f"{network['name']}, weights {Path(network['weights']).name} "
             f"({network['sha256'][:8]}), {network['precision']}; "
             f"{result.record['device']}; "
-            + self._inputs.plan.summary()
+            + self._plan.summary()
             + self._expected(result)
         )
 
     def _expected(self, result: Result) -> str:
         """How long it will take, where that is worth finding out."""
-        first, *finer = self._inputs.plan.scales[result.scale :]
+        first, *finer = self._plan.scales[result.scale :]
         scales = [(*first[:2], first[2] - result.step), *finer]
         if sum(math.prod(scale) for scale in scales) < LONG or self._quiet:
             return ""
         self._told = True
-        options, plan = self._inputs.options, self._inputs.plan
-        return f", about {duration(seconds(scales, options, plan.arithmetic))}"
+        expected = seconds(scales, self._options, self._plan.arithmetic)
+        return f", about {duration(expected)}"
 
     def _left(self, result: Result, each: float | None) -> float | None:
         """Seconds; a step takes as long as there are pixels."""
         if each is None:
             return None
-        inputs, left = self._inputs, float(result.steps - result.step)
-        tile = inputs.plan.arithmetic.tile
+        left = float(result.steps - result.step)
+        tile = self._plan.arithmetic.tile
         now, *finer = (
-            (steps, pixels_seen((height, width), inputs.options, tile))
-            for height, width, steps in inputs.plan.scales[result.scale :]
+            (steps, pixels_seen((height, width), self._options, tile))
+            for height, width, steps in self._plan.scales[result.scale :]
         )
         left += sum(steps * pixels / now[1] for steps, pixels in finer)
         return left * each

@@ -33,27 +33,22 @@ def stylize(given: flags.Given) -> int:
         past = record.read_recipe(typed["from"])
     options = _options(given, past)
     content, styles, options = _sources(given, past, options)
-    read = [content, *styles, options.init, options.color_image]
+    read = [content, *styles, *options.picture_paths()]
     writers = Writers(typed, read)
     tf.get_logger().setLevel("ERROR")  # a retracing is no news to a painter
     devices.select(typed["device"])
     inputs = inputs_.prepare(content, styles or None, options=options)
-    with stop_signals() as stopped:
-        return _follow(
-            inputs,
-            Progress(inputs, typed["quiet"]),
-            writers,
-            resume,
-            past,
-            stopped,
-        )
-
-
-def _follow(inputs, progress, writers, resume, past, stopped) -> int:
-    """Consumes the run's results; whatever happens, the last is saved."""
-    result, code = None, 0
     strides = writers.strides(sum(inputs.plan.schedule))
     run = run_.Run(inputs, strides, 1.0, resume)
+    del content, styles, inputs, resume  # the run has them
+    progress = Progress(run, typed["quiet"])
+    with stop_signals() as stopped:
+        return _follow(run, progress, writers, past, stopped)
+
+
+def _follow(run, progress, writers, past, stopped) -> int:
+    """Consumes the run's results; whatever happens, the last is saved."""
+    result, code = None, 0
     try:
         for result in run:
             if progress.first:
@@ -64,12 +59,8 @@ def _follow(inputs, progress, writers, resume, past, stopped) -> int:
                 break
     except (tf.errors.ResourceExhaustedError, MemoryError):
         progress.say("")
-        plan = inputs.plan
-        complain(
-            memory.out_of_memory(
-                plan.size, inputs.options, plan.arithmetic.tile
-            )
-        )
+        plan, tile = run.plan, run.plan.arithmetic.tile
+        complain(memory.out_of_memory(plan.size, run.options, tile))
         code = 1
     except OSError as error:  # the disk is full, say: save what can be saved
         progress.say("")
@@ -120,7 +111,7 @@ def _options(given: flags.Given, past: dict | None) -> Options:
 
 
 def _sources(given: flags.Given, past: dict | None, options: Options):
-    """Content, styles and init: typed, or those of the recipe."""
+    """Content, styles and other pictures: typed, or those of the recipe."""
     content, styles = given.flags["content"], given.flags["style"] or []
     if past:
         inputs = past["inputs"]
@@ -128,15 +119,22 @@ def _sources(given: flags.Given, past: dict | None, options: Options):
             content = _recorded(inputs["content"], "content")
         if not styles:
             styles = [_recorded(one, "style") for one in inputs["styles"]]
-        if inputs["init"] and "init" not in given.options:
-            path = _recorded(inputs["init"], "init")
-            options = options.replace(init=path)
-        palette = inputs.get("color_image")
-        typed = "color_image" in given.options
-        if palette and options.color_image is not None and not typed:
-            path = _recorded(palette, "color_image")
-            options = options.replace(color_image=path)
+        for name, named in options.pictures().items():
+            recorded = inputs.get(name)
+            if name not in given.options and recorded:
+                path = _again(recorded, named, getattr(options, name), name)
+                options = options.replace(**{name: path})
     return content, styles, options
+
+
+def _again(recorded, named, value, name: str):
+    """The picture or pictures of an option, checked."""
+    if not isinstance(named, tuple):
+        return _recorded(recorded, name)
+    return [
+        _recorded(one, name) if path else word
+        for one, path, word in zip(recorded, named, value, strict=True)
+    ]
 
 
 def _recorded(identity: dict, name: str) -> str:

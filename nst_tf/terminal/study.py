@@ -1,5 +1,7 @@
 """Looking at what the network sees, at the terminal."""
 
+import dataclasses
+import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -8,10 +10,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from nst_tf import presets
+from nst_tf.batches import cluster, stream
+from nst_tf.batches.jobs import Job
 from nst_tf.files import images, record
-from nst_tf.inputs import is_file
 from nst_tf.machine import devices, memory
-from nst_tf.options import Options, suggest
+from nst_tf.options import Options
 from nst_tf.result import Result
 from nst_tf.study import found as found_
 from nst_tf.study import patches as patches_
@@ -23,6 +26,7 @@ from nst_tf.study.sweep import Painted
 from nst_tf.terminal import flags
 from nst_tf.terminal.bar import TIMED, Bar
 from nst_tf.terminal.session import STOPPED, stop_signals
+from nst_tf.values import suggest
 
 
 def patches(given: flags.Given) -> int:
@@ -34,13 +38,14 @@ def patches(given: flags.Given) -> int:
             "--images=photos."
         )
     sources = patches_.listed(typed["images"])
-    found_.outputs(typed["output"], typed["layers"], sources)
+    network = given.options.get("network", "vgg19")
+    found_.outputs(typed["output"], typed["layers"], sources, network)
     if typed["record"]:
         files = found_.files(sources)
         record.check_path(typed["record"], "record", (".json",), files)
     tf.get_logger().setLevel("ERROR")
     devices.select(typed["device"])
-    names = "layers", "units", "per_image", "max_size"
+    names = "layers", "units", "per_image", "max_size", "by"
     asked = {**given.options, **{name: typed[name] for name in names}}
     bar = Bar(typed["quiet"], TIMED)
     with stop_signals() as stopped:
@@ -84,6 +89,13 @@ def figure(given: flags.Given) -> int:
 
 
 def _paint(given: flags.Given, axes, base, name: str) -> int:
+    if given.flags["workers"]:
+        cluster.check(given.flags["workers"])
+        if not given.flags["content"]:
+            raise ValueError(
+                "`workers` paint photographs, but there is no `content`. Give "
+                "one, or leave --workers out."
+            )
     grid, files = _grid(given, axes, base, name)
     tf.get_logger().setLevel("ERROR")
     devices.select(given.flags["device"])
@@ -91,6 +103,13 @@ def _paint(given: flags.Given, axes, base, name: str) -> int:
     waiting = [at for at, one in enumerate(painted) if one is None]
     bar = Bar(given.flags["quiet"], TIMED)
     bar.say(f"{len(painted)} pictures, {len(painted) - len(waiting)} done.")
+    if given.flags["workers"] and waiting:
+        code = _by_workers(given.flags, [grid.cells[at] for at in waiting])
+        if code:
+            return code
+        painted = [cell.painted() for cell in grid.cells]
+        # What failed there tells here why; what diverged leaves a picture.
+        waiting = [at for at, one in enumerate(painted) if one is None]
     steps = [sum(grid.cells[at].prepare().plan.schedule) for at in waiting]
     with stop_signals() as stopped:
         for place, at in enumerate(waiting):
@@ -108,6 +127,47 @@ def _paint(given: flags.Given, axes, base, name: str) -> int:
     whole = [one for one in painted if one]
     _write(grid, whole, files, bar)
     return int(any(one.diverged for one in whole))
+
+
+def _by_workers(typed, cells: list[sweep_.Cell]) -> int:
+    """Cells painted as a batch's jobs; the exit code of what stopped it."""
+    from nst_tf.terminal import batch
+
+    bar = Bar(typed["quiet"], TIMED)
+    jobs = [
+        Job(
+            number,
+            cell.content,
+            tuple(cell.style or ()),
+            cell.options,
+            str(cell.path.parent.resolve()),
+            cell.path.name,
+        )
+        for number, cell in enumerate(cells, 1)
+    ]
+    sizes = [cell.prepare().plan.size for cell in cells]
+    largest = max(range(len(cells)), key=lambda at: math.prod(sizes[at]))
+    sample = sizes[largest], cells[largest].options
+    machine = typed["workers"], None, typed["device"]
+    try:
+        with (
+            batch.unlogged(),
+            batch.stop_signals(),
+            cluster.opened(len(jobs), sample, *machine) as crew,
+        ):
+            seat = crew.seat._replace(thumbnails=False)
+            crew = dataclasses.replace(crew, seat=seat)
+            for count, _ in enumerate(stream.finished(crew, jobs), 1):
+                bar.show(count, len(jobs), "pictures")
+    except stream.Stopped as stopped:
+        bar.say(f"nst-tf: stopped: {stopped} What is finished stays.")
+        return 1
+    except batch.Signal as stopped:
+        return _stopped(
+            stopped.number,
+            "what is finished stays; the same command goes on there.",
+        )
+    return 0
 
 
 def _painting(cell: sweep_.Cell) -> Iterator[Result]:
@@ -142,8 +202,8 @@ def _grid(given: flags.Given, axes, base, name: str):
         "pdf": typed["pdf"],
     }
     images.check_suffix(output)
-    pictures = [typed["content"], *(typed["style"] or []), options.init]
-    pictures = [one for one in pictures if one and is_file(one)]
+    pictures = [typed["content"], *(typed["style"] or [])]
+    pictures = [one for one in pictures if one] + options.picture_paths()
     for argument, suffixes in (
         ("output", ()),
         ("costs", (".csv", ".json")),

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from nst_tf.files import images, record
-from nst_tf.inputs import is_file
 from nst_tf.result import Result
 from nst_tf.run import Run
 
@@ -35,9 +34,12 @@ class Writers:
             )
             if typed[name]
         }
-        known = [p for p in [*inputs, typed["from"]] if is_file(p)]
+        known = [path for path in [*inputs, typed["from"]] if path]
         self._check(known)
         self._width = _whole(typed, "animation_width", 16, 4096)
+        self._depth = images.check_depth(
+            _whole(typed, "depth", 8, 16), images.check_suffix(typed["output"])
+        )
         self._rate = _number(typed, "frame_rate", 0.1, 60)
         self._every = _whole(typed, "every", 1, 10**7)
         self._saves = _Due(typed["checkpoint_every"])
@@ -81,12 +83,12 @@ class Writers:
         if self._every and (ended or result.step % self._every == 0):
             output = Path(self._paths["output"])
             name = f"{output.stem}_{result.count:06d}{output.suffix}"
-            result.save(output.with_name(name))
+            result.save(output.with_name(name), depth=self._depth)
 
     def finish(self, result: Result, run: Run) -> Iterator[str]:
         """Writes everything that waited for the end; yields each path."""
         paths, recipe = self._paths, record.to_json(result.record)
-        result.save(paths["output"])
+        result.save(paths["output"], depth=self._depth)
         yield paths["output"]
         if "checkpoint" in paths:
             run.save_checkpoint(paths["checkpoint"])

@@ -23,7 +23,7 @@ from nst_tf import inputs as inputs_
 from nst_tf import run
 from nst_tf.engine import coloring
 from nst_tf.engine.objective import Anchor
-from nst_tf.files import images, record
+from nst_tf.files import images, record, sizes
 from nst_tf.inputs import Inputs
 from nst_tf.options import Options
 from nst_tf.result import Result
@@ -115,10 +115,13 @@ def prepare(
     small = images.resize(_unit(rgb), _even(rgb.shape[:2], options))
     size = small.shape[:2]
     first = inputs_.prepare(
-        small, style, options=options.replace(max_size=max(size))
+        small, style, options=options.replace(max_size=max(size), print=None)
     )
     # One for all frames: what memory there is may change.
-    own = first.options.replace(tile=first.plan.arithmetic.tile or "off")
+    own = first.options.replace(
+        tile=first.plan.arithmetic.tile or "off",
+        history=min(first.plan.history, default=None),
+    )
     first = dataclasses.replace(first, options=own)
     recipe = {
         "options": options.to_dict(),
@@ -189,7 +192,7 @@ def _unit(image: np.ndarray) -> np.ndarray:
 
 def _even(size: tuple[int, int], options: Options) -> tuple[int, int]:
     """The result's size, for which H.264 wants even sides."""
-    height, width = images.fit(size, options.max_size, options.enlarge)
+    height, width = sizes.fitted(size, options)
     return max(2, height // 2 * 2), max(2, width // 2 * 2)
 
 

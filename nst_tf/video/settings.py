@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any
 
-from nst_tf.options import validate
+from nst_tf.values import validate
 
 MOST_EARLIER = 6
 

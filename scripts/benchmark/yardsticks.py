@@ -2,9 +2,10 @@
 
     scripts/benchmark/yardsticks.py TASK < JOB    TASK: see TASKS; JOB: JSON
 
-nst_tf, and two plain programs to hold beside it: the TensorFlow tutorial's
+nst_tf, and plain programs to hold beside it: the TensorFlow tutorial's
 algorithm (Adam, a Keras extractor, an einsum) and that of the PyTorch ports
-(L-BFGS), on the costs, pictures and kernels that nst_tf has.
+(L-BFGS), on the costs, pictures and kernels that nst_tf has; and, on costs of
+its own, what Katherine Crowson's style-transfer-pytorch is described to do.
 
 A curve is a list of [evaluations, seconds since the process was started,
 total cost]; one evaluation is the network run forward and backward, once.
@@ -17,7 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from nst_tf.options import LAYERS, Options
+from nst_tf.networks import LAYERS
+from nst_tf.options import Options
 
 
 def run_nst_tf(job: dict) -> dict:
@@ -34,6 +36,7 @@ def run_nst_tf(job: dict) -> dict:
         curve.append([result.count + 1, seconds, cost])
         if cost <= job["until"]:
             break
+    keep(job, result.image)
     network, outcome = result.record["network"], tensorflow_device()
     outcome |= {"curve": curve, "precision": network["precision"]}
     for what in (network["precision"], network["name"], network["sha256"][:8]):
@@ -67,7 +70,133 @@ def run_tutorial(job: dict) -> dict:
         image.assign(tf.clip_by_value(image, 0.0, 1.0))
         return cost
 
-    return {**followed(step, job), **tensorflow_device()}
+    outcome = followed(step, job)
+    keep(job, image[0].numpy())
+    return {**outcome, **tensorflow_device()}
+
+
+def run_gaussians(job: dict) -> dict:
+    """Features as Gaussians, Adam, averaged iterates, many scales.
+
+    As github.com/crowsonkb/style-transfer-pytorch is described: sizes from 128
+    px, each sqrt(2) larger; 1000 steps at the first and 500 at each further
+    one, of Adam at 0.02 with 0.9 and 0.99; the mean of iterates, each older
+    one weighing 0.99 of the next, is the picture. `steps` scales both numbers.
+    """
+    import keras
+    import tensorflow as tf
+
+    from nst_tf.machine import devices
+
+    devices.select()
+    pictures, kernels = read_pictures(job["pictures"])
+    content, style, _ = map(tf.constant, pictures)
+    features = tutorial_features(kernels, "max")
+    curve, whole = [], tf.shape(content)[1:3].numpy()
+    side, sides = 128.0, []
+    while side < max(whole):
+        sides.append(side)
+        side *= 2**0.5
+    image, done = content, 0
+    for side in [*sides, float(max(whole))]:
+        sizes = [
+            np.rint(side / max(shape) * np.array(shape)).astype("int32")
+            for shape in (whole, style.shape[1:3])
+        ]
+        small, learnt, start = (
+            tf.image.resize(picture, sized, "bicubic", antialias=True)
+            for picture, sized in (
+                (content, sizes[0]),
+                (style, sizes[1]),
+                (image, sizes[0]),
+            )
+        )
+        cost_of = gaussian_objective(small, learnt, features)
+        image = tf.Variable(tf.clip_by_value(start, 0.0, 1.0))
+        mean, weight = tf.Variable(tf.zeros_like(image)), 0.0
+        optimizer = keras.optimizers.Adam(0.02, beta_1=0.9, beta_2=0.99)
+
+        @tf.function(autograph=False, reduce_retracing=True)
+        def step(image=image, mean=mean, cost_of=cost_of, adam=optimizer):
+            with tf.GradientTape() as tape:
+                cost = cost_of(image)
+            adam.apply_gradients([(tape.gradient(cost, image), image)])
+            image.assign(tf.clip_by_value(image, 0.0, 1.0))
+            mean.assign(0.99 * mean + 0.01 * image)
+            return cost
+
+        for _ in range(job["options"]["steps"] // (2 if done else 1)):
+            cost = float(step())
+            weight = 0.99 * weight + 0.01
+            done += 1
+            seconds = time.monotonic() - job["spawned"]
+            curve.append([done, seconds, cost])
+        image = mean / weight
+    keep(job, tf.clip_by_value(image[0], 0.0, 1.0).numpy())
+    return {"curve": curve, "precision": "float32", **tensorflow_device()}
+
+
+def gaussian_objective(content, style, features: Callable) -> Callable:
+    """Its cost: content 0.015, Wasserstein distances, total variation 2."""
+    import tensorflow as tf
+
+    weights = dict(zip(range(1, 6), (256, 64, 16, 4, 1), strict=True))
+
+    def sized(picture):
+        """Features of a layer at root mean square 1 of the style's."""
+        seen = features(picture)
+        return {name: seen[name] / sizes[name] for name in sizes}
+
+    def moments(rows):
+        rows = tf.reshape(rows, [-1, rows.shape[-1]])
+        mean = tf.reduce_mean(rows, 0)
+        count = tf.cast(tf.shape(rows)[0], tf.float32)
+        covariance = tf.matmul(rows, rows, transpose_a=True) / count
+        ridge = 1e-4 * tf.eye(rows.shape[-1])
+        return mean, covariance - mean[:, None] * mean[None] + ridge
+
+    names = [*(f"block{block}_conv1" for block in weights), "block4_conv2"]
+    sizes = {
+        name: tf.sqrt(tf.reduce_mean(tf.square(seen)))
+        for name, seen in features(style).items()
+        if name in names
+    }
+    wanted, learnt = sized(content)["block4_conv2"], sized(style)
+    aims = {}
+    for block in weights:
+        mean, covariance = moments(learnt[f"block{block}_conv1"])
+        aims[block] = mean, covariance, newton_schulz(covariance)
+
+    def cost_of(image):
+        seen = sized(image)
+        cost = 0.015 * tf.reduce_mean(
+            tf.math.squared_difference(seen["block4_conv2"], wanted)
+        )
+        for block, weight in weights.items():
+            mean, covariance = moments(seen[f"block{block}_conv1"])
+            mean_s, covariance_s, root = aims[block]
+            apart = tf.reduce_sum(tf.math.squared_difference(mean, mean_s))
+            mixed = newton_schulz(root @ covariance @ root)
+            apart += tf.linalg.trace(covariance + covariance_s - 2.0 * mixed)
+            share = weight / sum(weights.values())
+            cost += share * apart / mean.shape[-1]
+        across = tf.square(image[:, :, 1:] - image[:, :, :-1])
+        down = tf.square(image[:, 1:] - image[:, :-1])
+        return cost + 2.0 * (tf.reduce_mean(across) + tf.reduce_mean(down))
+
+    return cost_of
+
+
+def newton_schulz(matrix, steps: int = 12):
+    """The root of a positive matrix (Higham, Functions of Matrices, 2008)."""
+    import tensorflow as tf
+
+    size = tf.norm(matrix)
+    root, inverse = matrix / size, tf.eye(matrix.shape[-1])
+    for _ in range(steps):
+        middle = 1.5 * tf.eye(matrix.shape[-1]) - 0.5 * inverse @ root
+        root, inverse = root @ middle, middle @ inverse
+    return root * tf.sqrt(size)
 
 
 def tutorial_features(kernels: Mapping, pooling: str) -> Callable:
@@ -128,6 +257,7 @@ def run_pytorch(job: dict) -> dict:
         return cost
 
     outcome = followed(lambda: optimizer.step(closure), job)
+    keep(job, image[0].detach().clamp(0, 1).permute(1, 2, 0).cpu().numpy())
     words, peak = f"CPU, {torch.get_num_threads()} threads", None
     if device == "cuda":
         words = f"GPU {torch.cuda.get_device_name()}"
@@ -257,6 +387,12 @@ def read_pictures(path: str) -> tuple[list, dict]:
     return pictures, kernels
 
 
+def keep(job: dict, picture: np.ndarray) -> None:
+    """Writes the picture where the job wants it, if it does: `.npy`."""
+    if "picture" in job:
+        np.save(job["picture"], picture)
+
+
 def followed(step: Callable, job: dict) -> dict:
     """The curve of a plain program; its step returns the cost before it."""
     curve = []
@@ -306,6 +442,7 @@ TASKS = {
     "nst_tf": run_nst_tf,
     "tutorial": run_tutorial,
     "pytorch": run_pytorch,
+    "gaussians": run_gaussians,
     "prepare": run_prepare,
     "matmul": run_matmul,
 }

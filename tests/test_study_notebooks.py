@@ -1,4 +1,4 @@
-"""The course's notebook: clean as committed, its formulas agree, it runs."""
+"""The notebooks to learn from: clean as committed, true, and they run."""
 
 from pathlib import Path
 
@@ -11,14 +11,28 @@ pytest.importorskip("matplotlib")
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
+SMALL = {"SIZE": 64, "STEPS": 2, "NETWORK": "vgg19_slim"}
 PARAMETERS = {
-    "CONTENT": f"{ROOT}/examples/content_lighthouse.jpg",
-    "STYLE": f"{ROOT}/examples/style_strokes.jpg",
-    "PICTURES": f"{ROOT}/examples",
-    "SIZE": 48,
-    "STEPS": 3,
-    "NETWORK": "vgg19_slim",
-    "DEPTHS": 2,
+    "course": {
+        **SMALL,
+        "CONTENT": f"{ROOT}/examples/content_lighthouse.jpg",
+        "STYLE": f"{ROOT}/examples/style_strokes.jpg",
+        "PICTURES": f"{ROOT}/examples",
+        "SIZE": 48,
+        "DEPTHS": 2,
+    },
+    "control": {
+        **SMALL,
+        "CONTENT": f"{ROOT}/examples/content_lake.jpg",
+        "STYLE": f"{ROOT}/examples/style_strokes.jpg",
+        "OTHER": f"{ROOT}/examples/style_woodcut.jpg",
+        "SKY": f"{ROOT}/examples/mask_sky.png",
+        "LAND": f"{ROOT}/examples/mask_land.png",
+    },
+}
+SHOWN = {  # how many pictures each cell shows, and how many files there are
+    "course": ({"line": 1, "patches": 5, "reconstructions": 1}, 2),
+    "control": ({"color": 1, "mask": 1, "region": 1, "sweep": 1}, 6),
 }
 
 
@@ -27,9 +41,14 @@ def read(name):
     return nbformat.read(path, as_version=nbformat.NO_CONVERT)
 
 
+@pytest.fixture(params=PARAMETERS)
+def name(request):
+    return request.param
+
+
 @pytest.fixture
-def notebook():
-    return read("course")
+def notebook(name):
+    return read(name)
 
 
 def test_it_is_valid_and_without_what_a_run_leaves(notebook):
@@ -49,14 +68,14 @@ def test_it_is_set_up_as_the_other_notebook(notebook):
     assert own.metadata == other.metadata
 
 
-def test_it_runs_the_formulas_agree_and_pictures_are_shown(
-    notebook, tmp_path, monkeypatch
+def test_it_runs_what_it_says_is_so_and_pictures_are_shown(
+    name, notebook, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for place in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR"):
         monkeypatch.setenv(place, str(tmp_path / place))
     tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
-    lines = [f"{name} = {value!r}" for name, value in PARAMETERS.items()]
+    lines = [f"{key} = {value!r}" for key, value in PARAMETERS[name].items()]
     injected = nbformat.v4.new_code_cell("\n".join(lines), id="injected")
     notebook.cells.insert(tags.index(["parameters"]) + 1, injected)
 
@@ -64,10 +83,10 @@ def test_it_runs_the_formulas_agree_and_pictures_are_shown(
         notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
 
-    wanted = {"line": 1, "patches": 5, "reconstructions": 1}
+    wanted, files = SHOWN[name]
     shown = {cell.id: _pictures(cell) for cell in notebook.cells}
-    assert {name: shown[name] for name in wanted} == wanted
-    assert len(list((tmp_path / "course").iterdir())) == 2
+    assert {cell: shown[cell] for cell in wanted} == wanted
+    assert len(list((tmp_path / name).iterdir())) == files
 
 
 def _pictures(cell):
