@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from nst_tf.machine import devices, memory
+from nst_tf.networks import NETWORKS
 from nst_tf.options import Options
 
 SIZE = (3000, 4000)
@@ -142,3 +143,13 @@ def test_where_no_run_fits_that_is_said(free):
         free(amount)
         with pytest.raises(ValueError, match="Any run takes .* GB: free some"):
             memory.choose(SCALES, Options())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_contents_features_take_memory_of_every_network(network):
+    deep = NETWORKS[network].layers[-1]
+    one = Options(network=network, content_layers=deep)
+    two = one.replace(content_layers=",".join(NETWORKS[network].layers[-2:]))
+    none = one.replace(content_weight=0)
+    peaks = [memory.peak(SIZE, options, 0) for options in (none, one, two)]
+    assert peaks == sorted(set(peaks))

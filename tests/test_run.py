@@ -89,7 +89,7 @@ def test_a_resumed_run_keeps_the_pairs_it_began_with(
 ):
     options = {**QUICK, "steps": 6, "scales": 2}
     whole = prepare(*pictures, **options)
-    monkeypatch.setattr(memory, "ROOM", 2e5)
+    monkeypatch.setattr(memory, "ROOM", 3e5)
     began = prepare(*pictures, **options)
     monkeypatch.undo()
     assert (whole.plan.history, began.plan.history) == ((10, 10), (10, 3))

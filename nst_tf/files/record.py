@@ -194,13 +194,12 @@ def write_checkpoint(
     path: str | os.PathLike, recipe: Mapping[str, Any], arrays: Sequence
 ) -> None:
     """A run's recipe and the flat list of its state's arrays, as .npz."""
-    data = io.BytesIO()
     named: dict[str, Any] = {
         f"array{k:03d}": np.asarray(a) for k, a in enumerate(arrays)
     }
     named["recipe"] = np.array(to_json(recipe))
-    np.savez(data, **named)
-    write(path, data.getvalue())
+    with partial(path) as name, open(name, "wb") as file:
+        np.savez(file, **named)
 
 
 def read_checkpoint(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from nst_tf.engine import tiles, vgg
 from nst_tf.machine import devices
-from nst_tf.networks import NETWORKS
+from nst_tf.networks import LAYERS, NETWORKS
 from nst_tf.options import OPTIMIZERS, PAIRS, Options
 
 # Bytes that TensorFlow, the network and its kernels in use take.
@@ -35,6 +35,7 @@ SEEN = {
         "mixed_float16": 700,
     },
 }
+INCEPTION = 16  # features for each pixel, of its widest layer
 TILED = 1.4  # times that in tiles: of several sizes, they leave gaps
 SEEN_XLA = 5000  # without tiles, on the CPU
 IMAGE = 12  # bytes: three float32
@@ -101,12 +102,17 @@ def peak(
 def _content(options: Options) -> float:
     """Bytes for each pixel of the content's features."""
     precision = devices.precision(options.precision)
-    narrow = precision == "mixed_bfloat16" and options.network == "vgg19"
-    numbers = (
-        vgg.WIDTHS[int(layer[5])] / tiles.stride(layer) ** 2
-        for layer, _ in options.used_layers()[0]
-    )
-    return sum(numbers) * (2 if narrow else 4)
+    slim = options.network == "vgg19_slim"  # projected, in float32
+    narrow = precision == "mixed_bfloat16" and not slim
+    layers = [layer for layer, _ in options.used_layers()[0]]
+    return sum(map(_numbers, layers)) * (2 if narrow else 4)
+
+
+def _numbers(layer: str) -> float:
+    """Features of a layer for each pixel of the picture."""
+    if layer not in LAYERS:
+        return INCEPTION
+    return vgg.WIDTHS[int(layer[5])] / tiles.stride(layer) ** 2
 
 
 def choose(scales: Sequence[Scale], options: Options) -> Choice:

@@ -27,7 +27,7 @@ from nst_tf.saved_model import graph
 
 ENCODED = tf.TensorSpec([], tf.string)
 ATTRIBUTES = {"serving_default": "stylize"}  # of what Python loads
-FIXED = {field.name for field in dataclasses.fields(graph.Plan)}
+FIXED = {field.name for field in dataclasses.fields(graph.Design)}
 
 
 def save(
@@ -38,7 +38,7 @@ def save(
     Args:
       output: the folder to make, e.g. `models/nst/1`.
       options: an `Options`; defaults otherwise.
-      **changes: single options, and what `graph.Plan` lists, e.g. `styles=2`.
+      **changes: single options, and what `graph.Design` lists, e.g. `styles=2`.
 
     Returns:
       The recipe, as in the folder's `assets.extra/nst_tf.json`.
@@ -49,7 +49,7 @@ def save(
     backend.check()
     fixed = {name: changes.pop(name) for name in FIXED & changes.keys()}
     options = (options or Options()).replace(**changes)
-    plan = graph.Plan(options=options, **fixed)
+    design = graph.Design(options=options, **fixed)
     folder = Path(output)
     _check_folder(folder)
     layers = options.layer_names()
@@ -68,13 +68,13 @@ def save(
         arithmetic.transposed,
     )
     module = tf.Module(name="nst_tf")
-    module.kernels = _stored(network, plan.weights_dtype)
+    module.kernels = _stored(network, design.weights_dtype)
     features = _stateless(network, module.kernels)
     engine = transfer.build(features, options, arithmetic, weights.projections)
-    functions = _functions(plan, engine)
+    functions = _functions(design, engine)
     for name, function in functions.items():
         setattr(module, ATTRIBUTES.get(name, name), function)
-    recipe = _recipe(plan, weights, arithmetic.precision, functions)
+    recipe = _recipe(design, weights, arithmetic.precision, functions)
     _write(folder, module, functions, recipe)
     return recipe
 
@@ -118,9 +118,11 @@ def _stateless(
     return features
 
 
-def _functions(plan: graph.Plan, engine: transfer.Transfer) -> dict[str, Any]:
+def _functions(
+    design: graph.Design, engine: transfer.Transfer
+) -> dict[str, Any]:
     """The signatures: name -> tf.function of named inputs."""
-    numbers = plan.numbers()
+    numbers = design.numbers()
     aims = {
         name: default
         for name, default in numbers.items()
@@ -128,27 +130,27 @@ def _functions(plan: graph.Plan, engine: transfer.Transfer) -> dict[str, Any]:
     }
 
     def stylize_bytes(**given):
-        for name in plan.names:
+        for name in design.names:
             given[name] = graph.decoded(name, given.pop(f"{name}_bytes"))
         outputs = dict(stylize(**given))
         png = tf.io.encode_png(outputs.pop("image"))
         return {"image_bytes": png, **outputs}
 
     def features(image):
-        return engine.objective.features(graph.picture(plan, "image", image))
+        return engine.objective.features(graph.picture(design, "image", image))
 
-    pictures = dict.fromkeys(plan.names, graph.RGB)
-    encoded = {f"{name}_bytes": ENCODED for name in plan.names}
+    pictures = dict.fromkeys(design.names, graph.RGB)
+    encoded = {f"{name}_bytes": ENCODED for name in design.names}
     image = {"image": graph.RGB}
     stylize = _function(
-        lambda **given: graph.stylize(plan, engine, given), pictures, numbers
+        lambda **given: graph.stylize(design, engine, given), pictures, numbers
     )
     return {
         "serving_default": stylize,
         "stylize_bytes": _function(stylize_bytes, encoded, numbers),
         "features": _function(features, image, {}),
         "costs": _function(
-            lambda **given: graph.costs(plan, engine, given),
+            lambda **given: graph.costs(design, engine, given),
             {**pictures, **image},
             aims,
         ),
@@ -181,9 +183,11 @@ def _function(
     return tf.function(named, input_signature=specs, autograph=False)
 
 
-def _recipe(plan: graph.Plan, weights, precision, functions) -> dict[str, Any]:
+def _recipe(
+    design: graph.Design, weights, precision, functions
+) -> dict[str, Any]:
     """All that is fixed, and the inputs with their defaults; JSON types."""
-    defaults, signatures = plan.numbers(), {}
+    defaults, signatures = design.numbers(), {}
     for name, function in functions.items():
         concrete = function.get_concrete_function()
         inputs = {spec.name: _spec(spec) for spec in function.input_signature}
@@ -192,10 +196,10 @@ def _recipe(plan: graph.Plan, weights, precision, functions) -> dict[str, Any]:
         outputs = concrete.structured_outputs
         outputs = {key: _spec(spec) for key, spec in outputs.items()}
         signatures[name] = {"inputs": inputs, "outputs": outputs}
-    fixed = dataclasses.asdict(plan)
+    fixed = dataclasses.asdict(design)
     del fixed["options"]
     return {
-        "options": plan.options.to_dict(),
+        "options": design.options.to_dict(),
         "inputs": {
             "content": None,
             "styles": [],
@@ -208,7 +212,7 @@ def _recipe(plan: graph.Plan, weights, precision, functions) -> dict[str, Any]:
             "sha256": weights.sha256,
             "precision": precision,
         },
-        "export": {**fixed, "smallest": plan.options.smallest},
+        "export": {**fixed, "smallest": design.options.smallest},
         "signatures": signatures,
         "versions": record.versions(),
     }

@@ -22,7 +22,7 @@ Tensors = dict[str, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
+class Design:
     """What is fixed at export.
 
     Attributes:
@@ -85,11 +85,13 @@ class Plan:
         return numbers
 
 
-def stylize(plan: Plan, engine: transfer.Transfer, given: Tensors) -> Tensors:
+def stylize(
+    design: Design, engine: transfer.Transfer, given: Tensors
+) -> Tensors:
     """Pictures and numbers in; the image and k rows of reports out."""
-    given = _checked(plan, given)
-    photograph, styles = _pictures(plan, given)
-    content, styles = coloring.seen(photograph, styles, plan.options)
+    given = _checked(design, given)
+    photograph, styles = _pictures(design, given)
+    content, styles = coloring.seen(photograph, styles, design.options)
     steps, image = given["steps"], content
     costs: list[tf.Tensor] = []
     counts: list[tf.Tensor] = []
@@ -97,18 +99,18 @@ def stylize(plan: Plan, engine: transfer.Transfer, given: Tensors) -> Tensors:
         content,
         styles,
         given.get("style_blend", [1.0]),
-        _first_image(plan.options, content, styles, given.get("seed")),
+        _first_image(design.options, content, styles, given.get("seed")),
         _weights(given),
         lambda scale: [steps_at(scale, steps)],
-        plan.options.factors(),
-        advance=_in_parts(engine.advance, plan.reports - 1, costs, counts),
-        strength=plan.options.strength,
+        design.options.factors(),
+        advance=_in_parts(engine.advance, design.reports - 1, costs, counts),
+        strength=design.options.strength,
     ):
         image = snapshot.image
         if len(costs) == 2 * snapshot.scale:  # step 0
             costs.append(_row(snapshot.costs)[None])
             counts.append(snapshot.step[None])
-    image = coloring.shown(image, photograph, plan.options)
+    image = coloring.shown(image, photograph, design.options)
     before = tf.zeros([], tf.int32)
     for scale in range(len(counts) // 2):
         for k in (2 * scale, 2 * scale + 1):
@@ -154,16 +156,16 @@ def _row(costs: transfer.Costs) -> tf.Tensor:
     return tf.stack([costs.total, costs.content, costs.style])
 
 
-def costs(plan: Plan, engine: transfer.Transfer, given: Tensors) -> Tensors:
+def costs(design: Design, engine: transfer.Transfer, given: Tensors) -> Tensors:
     """The cost terms of `image`: unweighted scalars but for `total`."""
-    given = _checked(plan, given)
-    content, styles = _pictures(plan, given)
-    image = picture(plan, "image", given["image"])
+    given = _checked(design, given)
+    content, styles = _pictures(design, given)
+    image = picture(design, "image", given["image"])
     same = tf.reduce_all(tf.equal(tf.shape(image), tf.shape(content)))
     message = "`image` should have the height and width of `content`"
     with _required((same, message, tf.shape(image)[1:3])):
-        image = coloring.paled(tf.identity(image), plan.options)
-    content, styles = coloring.seen(content, styles, plan.options)
+        image = coloring.paled(tf.identity(image), design.options)
+    content, styles = coloring.seen(content, styles, design.options)
     targets = engine.objective.targets(
         content, styles, given.get("style_blend", [1.0])
     )
@@ -189,53 +191,57 @@ def _required(*conditions: tuple[tf.Tensor, str, tf.Tensor]):
     )
 
 
-def _checked(plan: Plan, given: Tensors) -> Tensors:
+def _checked(design: Design, given: Tensors) -> Tensors:
     """The same inputs, computed only if their numbers make sense."""
     conditions = []
-    for name in given.keys() & plan.numbers().keys() - {"seed"}:
+    for name in given.keys() & design.numbers().keys() - {"seed"}:
         value = given[name]
         if name == "steps":
-            met = (value >= 0) & (value <= plan.max_steps)
-            message = f"`steps` should be 0 to {plan.max_steps}"
+            met = (value >= 0) & (value <= design.max_steps)
+            message = f"`steps` should be 0 to {design.max_steps}"
         else:
             met = tf.reduce_all(tf.math.is_finite(value) & (value >= 0))
             message = f"`{name}` should be finite and at least 0"
         conditions.append((met, message, value))
     if "style_blend" in given:
         blend = given["style_blend"]
-        met = tf.equal(tf.size(blend), plan.styles) & (tf.reduce_sum(blend) > 0)
+        met = tf.equal(tf.size(blend), design.styles) & (
+            tf.reduce_sum(blend) > 0
+        )
         message = (
             "`style_blend` should have a weight for each of the "
-            f"{plan.styles} styles exported, not all 0"
+            f"{design.styles} styles exported, not all 0"
         )
         conditions.append((met, message, blend))
     with _required(*conditions):
         return {name: tf.identity(value) for name, value in given.items()}
 
 
-def picture(plan: Plan, name: str, image: tf.Tensor) -> tf.Tensor:
+def picture(design: Design, name: str, image: tf.Tensor) -> tf.Tensor:
     """uint8 [h, w, 3], checked -> float32 [1, h, w, 3] in [0, 1]."""
     # Grappler would believe the signature and fold an Assert of the shape.
     image = tf.ensure_shape(image, RGB.shape, name=name)
     size = tf.shape(image)[:2]
     pixels = tf.reduce_prod(tf.cast(size, tf.int64))
     conditions = [(pixels > 0, f"`{name}` should not be empty", size)]
-    if plan.max_pixels:
-        message = f"`{name}` should have at most {plan.max_pixels} pixels"
-        conditions.append((pixels <= plan.max_pixels, message, size))
+    if design.max_pixels:
+        message = f"`{name}` should have at most {design.max_pixels} pixels"
+        conditions.append((pixels <= design.max_pixels, message, size))
     with _required(*conditions):
         return tf.cast(image, tf.float32)[None] / 255.0
 
 
-def _pictures(plan: Plan, given: Tensors) -> tuple[tf.Tensor, list[tf.Tensor]]:
+def _pictures(
+    design: Design, given: Tensors
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """The content and the styles, each of the size to be used."""
-    factors = plan.options.factors()
-    smallest = int(plan.options.smallest * factors[0])
-    pictures = {n: picture(plan, n, given[n]) for n in plan.names}
+    factors = design.options.factors()
+    smallest = int(design.options.smallest * factors[0])
+    pictures = {n: picture(design, n, given[n]) for n in design.names}
     size = tf.shape(pictures["content"])[1:3]
-    for k, name in enumerate(plan.names[1:]):
-        pictures[name] = _fitted(pictures[name], size, plan.options, k)
-    for name in plan.names:
+    for k, name in enumerate(design.names[1:]):
+        pictures[name] = _fitted(pictures[name], size, design.options, k)
+    for name in design.names:
         size = tf.shape(pictures[name])[1:3]
         message = (
             f"`{name}` should be at least {smallest} x {smallest} pixels "
