@@ -324,7 +324,7 @@ def test_weights_that_are_none_are_said_so(
         (["--version"], 0, "nst_tf 0."),
         (["presets"], 0, "course"),
         (["show", "--help"], 0, "nst-tf show"),
-        (["stylize", "--help"], 0, "--style_weight"),
+        (["stylize", "--help"], 0, "--strength"),
         (["stylize", "--helpfull"], 0, "--learning_rate"),
         (["--helpfull"], 0, "--learning_rate"),
     ],

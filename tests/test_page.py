@@ -1,7 +1,9 @@
 """The page's form, limits and server, without a browser."""
 
+import base64
 import contextlib
 import dataclasses
+import hashlib
 import importlib.util
 import json
 import math
@@ -35,9 +37,9 @@ def page_modules():
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from nst_tf.page import folder, form, painting, recipes, stage
+        from nst_tf.page import brush, folder, form, painting, recipes, stage
 
-    return folder, form, painting, recipes, stage
+    return folder, form, painting, recipes, stage, brush
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,7 @@ def test_every_option_is_on_the_page_but_those_that_read_files(form):
     assert every - set(form.names()) == {
         "color_image",
         "content_mask",
+        "detail_mask",
         "mask",
         "style_blend",
         "style_mask",
@@ -87,20 +90,31 @@ def test_a_new_option_appears_by_itself(form, monkeypatch):
         kw_only=True,
     )
     monkeypatch.setattr(form, "Options", new)
-    made = form.component("gentleness")
+    made = form.component("gentleness", new())
     assert "gentleness" in form.groups()["styles"]
     assert (made.label, made.value) == ("Gentleness", 0.5)
     assert made.info == "how gently; 0 to 1"
     assert (made.minimum, made.maximum) == (0, 1)
 
 
+def shown_again(form, options):
+    """What is read of a form that shows these options."""
+    *values, usual = [update["value"] for update in form.updates(options)]
+    shown = dict(zip(form.names(), values, strict=True))
+    return Options.from_dict(form.read(form.weighed(shown, usual)))
+
+
 @pytest.mark.parametrize("name", ["", *presets.names()])
 def test_what_the_form_shows_is_what_it_reads(form, name):
     options = Options.from_dict(presets.read(name) if name else {})
     assert Options.from_dict(form.read(form.shown(options))) == options
-    values = [update["value"] for update in form.updates(options)]
-    shown = dict(zip(form.names(), values, strict=True))
-    assert shown == form.shown(options)
+    assert shown_again(form, options) == options
+    # A strength that is moved is in place of the weights.
+    shown = {**form.shown(options), "strength": 0.3}
+    assert Options.from_dict(form.read(form.weighed(shown, True))) == options
+    moved = Options.from_dict(form.read(form.weighed(shown, False)))
+    assert moved.strength == 0.3
+    assert shown_again(form, moved) == moved
 
 
 @pytest.mark.parametrize("name", ["init", "weights", "color_image"])
@@ -124,11 +138,22 @@ def test_shares_become_a_blend(form):
     "options", [[], None, {"steps": "x"}, {"steps": [1]}, {"scales": {"a": 1}}]
 )
 def test_nonsense_in_a_recipe_is_a_message(page_modules, options):
-    _, form, _, recipes, _ = page_modules
+    form, recipes = page_modules[1], page_modules[3]
     recipe = {"options": options, "inputs": {"content": None, "styles": []}}
     filled = recipes.reuse({})(recipe)
-    assert len(filled) == len(form.names()) + 2 * form.STYLES + 2
+    assert len(filled) == len(form.names()) + 2 * form.STYLES + 4
     assert "cannot be read" in filled[-1]
+
+
+def test_a_recipe_leaves_its_mask_out(page_modules):
+    _, form, painting, recipes, _, _ = page_modules
+    options = Options(mask=painting.MASK, strength=0.4).to_dict()
+    recipe = {"options": options, "inputs": {"content": None, "styles": []}}
+    filled = recipes.reuse({})(recipe)
+    assert len(filled) == len(form.names()) + 2 * form.STYLES + 4
+    assert filled[-1] == (
+        "The form is filled in. Not on the page, left out: mask."
+    )
 
 
 # The folder
@@ -214,6 +239,73 @@ def test_a_run_is_told_and_stopped(
     stopped.set()
     moments = list(painting.follow(inputs, stopped))
     assert moments[-1].result.step == 0
+
+
+# The brush
+
+
+def drawn(mask):
+    """What the brush sends of a mask [h, w], uint8: white on nothing."""
+    white = np.full((*mask.shape, 3), 255, "uint8")
+    data = images.encode(white, ".png", alpha=mask / np.float32(255))
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+def half(height=48, width=64):
+    """A mask of the left half."""
+    mask = np.zeros((height, width), "uint8")
+    mask[:, : width // 2] = 255
+    return mask
+
+
+def test_what_was_drawn_is_painted(
+    page_modules, pictures, tiny_weights_everywhere
+):
+    painting, brush = page_modules[2], page_modules[5]
+    content, style = (images.encode(one, ".png") for one in pictures)
+    options = Options(
+        max_size=64, steps=2, scales=1, style_layers="conv1_1,conv2_1"
+    )
+    mask = brush.mask(drawn(half()))
+    inputs = painting.prepare(
+        content, [style], options, painting.Limits(), mask
+    )
+    *_, moment = painting.follow(inputs, threading.Event())
+    done = painting.finish(moment.result, inputs)
+    found = images.to_uint8(images.read(done.files[".png"]).rgb)
+    before = images.to_uint8(images.read(content).rgb)
+    np.testing.assert_array_equal(found[:, 32:], before[:, 32:])
+    assert (found[:, :32] != before[:, :32]).any()
+    assert done.record["options"]["mask"] == painting.MASK
+    digest = hashlib.sha256(mask).hexdigest()
+    assert done.record["inputs"]["mask"] == {"path": None, "sha256": digest}
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", "/gradio_api/file=/etc/passwd", "/etc/passwd", [], 7]
+)
+def test_a_brush_that_drew_nothing_is_no_mask(page_modules, value):
+    assert page_modules[5].mask(value) is None
+
+
+@pytest.mark.parametrize(
+    "value, words",
+    [
+        ("data:image/png;base64,%%%", "what the brush drew"),
+        ("data:image/png;base64,aaaa", "mask. cannot be read|`mask`"),
+        (np.zeros((48, 64)), '"mask.png" is black all over'),
+        (half(64, 48), '"mask.png" should have the shape of its picture'),
+    ],
+)
+def test_no_mask_is_a_message(page_modules, pictures, folder, value, words):
+    painting, brush = page_modules[2], page_modules[5]
+    content, style = (images.encode(one, ".png") for one in pictures)
+    sent = value if isinstance(value, str) else drawn(value.astype("uint8"))
+    with pytest.raises(ValueError, match=words) as raised:
+        painting.prepare(
+            content, [style], Options(), painting.Limits(), brush.mask(sent)
+        )
+    assert str(folder.home()) not in str(raised.value)
 
 
 def test_the_stage_escapes_and_draws(page_modules):
@@ -304,6 +396,27 @@ def test_a_program_paints(client, files, pictures):
     assert len(recipe["inputs"]["styles"]) == 2
 
 
+def test_a_program_paints_a_part(client, files, pictures, tmp_path):
+    mask = tmp_path / "left.png"
+    record.write(mask, images.encode(half() / np.float32(255), ".png"))
+    path = client.predict(
+        content=handed(files / "content.png"),
+        style=handed(files / "style.png"),
+        mask=handed(mask),
+        max_size=64,
+        steps=2,
+        strength=0.6,
+        api_name="/paint",
+    )
+    found = images.to_uint8(images.read(path).rgb)
+    before = images.to_uint8(images.read(files / "content.png").rgb)
+    np.testing.assert_array_equal(found[:, 32:], before[:, 32:])
+    assert (found[:, :32] != before[:, :32]).any()
+    recipe = record.read_recipe(path)
+    assert recipe["options"]["strength"] == 0.6
+    assert recipe["inputs"]["mask"]["path"] is None
+
+
 def test_a_program_follows_and_stops(client, files):
     job = client.submit(
         content=handed(files / "content.png"),
@@ -334,6 +447,9 @@ def test_a_program_follows_and_stops(client, files):
         ({"format": "exe"}, "`format` should end in"),
         ({"style": None}, "`style` is missing"),
         ({"style": {"path": "/etc/passwd"}}, "sent to this page"),
+        ({"mask": {"path": "/etc/passwd"}}, "`mask` should be a picture that"),
+        ({"mask": "alpha"}, "`mask` should be a picture that"),
+        ({"strength": 0.4, "style_weight": 3}, "`strength` sets"),
         ({"optimizer": "adam", "history": 3}, "`history` belongs to lbfgs"),
     ],
 )

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
-from nst_tf.files import record
+from nst_tf.files import images, record
 
 for package in ("gradio", "playwright", "axe_playwright_python"):
     if importlib.util.find_spec(package) is None:
@@ -114,27 +115,27 @@ def previews(tab, count):
 
 def test_paint_watch_stop_download_and_drop_it_back(browser, server, tmp_path):
     with visit(browser, server) as tab:
-        begin(tab, size=144)
+        begin(tab, size=128)
         assert len(previews(tab, 3)) == 3
         expect(tab.locator("#stage")).to_contain_text("left")
         expect(tab.locator(".curve polyline")).to_be_attached()
         expect(tab.locator(".banner")).to_have_text(WARNING)
         tab.click("#stop")
-        expect(tab.locator("#stage")).to_contain_text("Stopped: 144 x 96")
+        expect(tab.locator("#stage")).to_contain_text("Stopped: 128 x 85")
         for kind in ("png", "jpg", "webp"):
             with tab.expect_download() as download:
                 tab.click(f"#download-{kind}")
             path = tmp_path / f"painted.{kind}"
             download.value.save_as(path)
             recipe = record.read_recipe(path)
-            assert recipe["options"]["max_size"] == 144
+            assert recipe["options"]["max_size"] == 128
             assert 0 < recipe["step"] < 5000
         expect(tab.locator("#gallery button")).to_have_count(1)
     with visit(browser, server) as tab:
         tab.locator("#what button").first.click()
         tab.set_input_files("#dropped input", tmp_path / "painted.png")
         size = tab.locator("#option-max_size input").first
-        expect(size).to_have_value("144")
+        expect(size).to_have_value("128")
         expect(tab.locator("#told")).to_contain_text("The form is filled in.")
         # The samples are known by their contents.
         expect(tab.locator("#content img").first).to_be_visible()
@@ -157,7 +158,7 @@ def test_a_draft_ends_by_itself_and_nothing_is_asked_of_others(browser, server):
 
 def test_two_visitors_and_a_closed_tab(browser, server):
     with visit(browser, server) as first:
-        begin(first, size=144)
+        begin(first, size=128)
         previews(first, 2)
         with visit(browser, server) as second:
             begin(second, steps=20)
@@ -179,6 +180,61 @@ def test_a_mistake_is_a_message_and_the_page_lives_on(browser, server):
         ask_for(tab, max_size=48, steps=2)
         tab.click("#paint")
         expect(tab.locator("#stage")).to_contain_text("Done:")
+
+
+def test_what_is_drawn_is_painted(browser, server, tmp_path):
+    with visit(browser, server) as tab:
+        tab.locator("#part button").first.click()
+        expect(tab.locator(".brush-words")).to_contain_text("Give a photograph")
+        choose_samples(tab)
+        canvas = tab.locator(".brush-canvas")
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        middle = box["x"] + box["width"] / 4
+        tab.mouse.move(middle, box["y"] + 10)
+        tab.mouse.down()
+        tab.mouse.move(middle, box["y"] + box["height"] - 10, steps=5)
+        tab.mouse.up()
+        canvas.press("Space")  # where the brush is, for the keyboard
+        tab.locator("#option-strength input").first.fill("0.7")
+        expect(tab.locator("#as-usual input")).not_to_be_checked()
+        ask_for(tab, max_size=96, steps=3)
+        tab.click("#paint")
+        expect(tab.locator("#stage")).to_contain_text("Done:")
+        painted, whole = tmp_path / "painted.png", tmp_path / "whole.jpg"
+        with tab.expect_download() as download:
+            tab.click("#download-png")
+        download.value.save_as(painted)
+        photograph = tab.locator("#content img").get_attribute("src")
+        whole.write_bytes(tab.request.get(photograph).body())
+        assert drawn(tab)
+        # Another photograph takes the drawing away.
+        tab.locator(".thirds").first.locator("button").nth(1).click()
+        expect(tab.locator(".brush-photograph")).not_to_have_attribute(
+            "src", photograph
+        )
+        assert not drawn(tab)
+    recipe = record.read_recipe(painted)
+    assert recipe["options"]["strength"] == 0.7
+    assert recipe["inputs"]["mask"]["sha256"]
+    found, before = images.read(painted).rgb, images.read(whole).rgb
+    before = images.resize(before, found.shape[:2])
+    change = np.abs(found - before).max(-1)
+    third = found.shape[1] // 3
+    assert change[:, third:].max() < 0.51 / 255
+    assert change[:, :third].max() > 3 / 255
+
+
+def drawn(tab):
+    """Whether anything is drawn."""
+    return tab.evaluate(
+        """() => {
+          const canvas = document.querySelector(".brush-canvas");
+          const { width, height } = canvas;
+          const pen = canvas.getContext("2d");
+          return pen.getImageData(0, 0, width, height).data.some(Boolean);
+        }"""
+    )
 
 
 def test_presets_fill_in_the_form(browser, server):
@@ -224,8 +280,8 @@ def test_axe_finds_nothing_serious(browser, server, scheme):
     with visit(browser, server, color_scheme=scheme) as tab:
         begin(tab, steps=2)
         expect(tab.locator("#stage")).to_contain_text("Done:")
-        tab.locator("#more button").first.click()
-        tab.locator("#what button").first.click()
+        for part in ("#part", "#more", "#what"):
+            tab.locator(f"{part} button").first.click()
         tab.wait_for_timeout(500)
         found = Axe().run(tab).response["violations"]
         serious = [

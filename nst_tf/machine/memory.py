@@ -162,7 +162,7 @@ def _pairs(scale: Scale, options: Options, tile: int, room: float) -> int:
     if asked != "auto":
         return asked
     height, width, _ = scale
-    pairs = min(PAIRS, max(FEW, int(ROOM / (PAIR * height * width))))
+    pairs = min(PAIRS, max(FEW, int(ROOM / (PAIR * height * width)) - 1))
     while pairs > 1 and _taken(options, tile, scale, pairs) > room:
         pairs -= 1
     return pairs
@@ -170,7 +170,8 @@ def _pairs(scale: Scale, options: Options, tile: int, room: float) -> int:
 
 def _taken(options: Options, tile: int, scale: Scale, pairs: int) -> float:
     *size, steps = scale
-    held = min(pairs, max(0, steps - 1))  # the first step makes none
+    # The first step makes none; the oldest goes when the newest has come.
+    held = min(pairs + 1, max(0, steps - 1))
     return peak((size[0], size[1]), options, tile, held)
 
 

@@ -57,7 +57,7 @@ def _parameters() -> dict[str, Any]:
     found: dict[str, Any] = {"content": Picture, "style": Picture}
     for number in range(2, form.STYLES + 1):
         found[f"style_{number}"] = Picture
-    found |= {"preset": str | None, "format": str | None}
+    found |= {"mask": Picture, "preset": str | None, "format": str | None}
     for field in form.fields():
         kind: Any = str
         if isinstance(field.default, bool):
@@ -112,12 +112,13 @@ def _painted(named, draft, limits, stopped):
     styles = ["style", *(f"style_{n}" for n in range(2, form.STYLES + 1))]
     content = folder.sent(named.pop("content"), "content")
     sources = [folder.sent(named.pop(name), name) for name in styles]
+    mask = folder.sent(named.pop("mask"), "mask")
     preset, suffix = named.pop("preset"), named.pop("format")
     suffix = images.check_suffix(f"painted.{suffix or 'png'}", "format")
     values = {name: v for name, v in named.items() if v is not None}
     options = events.options_from(values, preset, draft)
     known = [style for style in sources if style is not None]
-    ready = painting.prepare(content, known, options, limits)
+    ready = painting.prepare(content, known, options, limits, mask)
     now: Any = None
     progress = gr.Progress()
     for now in painting.follow(ready, stopped):

@@ -12,7 +12,7 @@ import gradio as gr
 from nst_tf import presets
 from nst_tf.files import record
 from nst_tf.options import Options
-from nst_tf.page import folder, form, painting, recipes, stage
+from nst_tf.page import brush, folder, form, painting, recipes, stage
 from nst_tf.page.layout import Parts
 from nst_tf.page.visits import Visits
 
@@ -38,9 +38,11 @@ def wire(
     _wire_painting(parts, visits, limits)
     parts.stop.click(_stopper(visits), None, parts.stop, **QUICK)
     options = [parts.options[name] for name in form.names()]
+    options.append(parts.as_usual)
     parts.preset.input(
         _preset, parts.preset, options, preprocess=False, **QUICK
     )
+    _wire_in_the_browser(parts)
     for gallery, target, kind in (
         (parts.content_samples, parts.content, "content"),
         (parts.style_samples, parts.styles[0], "style"),
@@ -50,12 +52,24 @@ def wire(
         _show_again(parts), parts.pictures, _shown_outputs(parts), **QUICK
     )
     pictures = [parts.content, *parts.styles]
-    filled = [*options, *pictures, *parts.shares, parts.told]
+    filled = [parts.preset, *options, *pictures, *parts.shares, parts.told]
     for event, given, action in (
         (parts.reuse.click, parts.shown, recipes.reuse(samples)),
         (parts.dropped.upload, parts.dropped, recipes.dropped(samples)),
     ):
         event(action, [given, *pictures], filled, preprocess=False, **QUICK)
+
+
+def _wire_in_the_browser(parts: Parts) -> None:
+    """What is answered there, at once."""
+    parts.content.change(
+        None, parts.content, parts.brush, js=brush.TO_THE_BRUSH, **QUICK
+    )
+    moved = {"strength": "false"} | dict.fromkeys(presets.WEIGHTS, "true")
+    for name, as_usual in moved.items():
+        parts.options[name].input(  # type: ignore[attr-defined]
+            None, None, parts.as_usual, js=f"() => {as_usual}", **QUICK
+        )
 
 
 def options_from(
@@ -80,6 +94,8 @@ def _wire_painting(parts: Parts, visits: Visits, limits) -> None:
     inputs = [
         parts.pictures,
         parts.animation,
+        parts.brush,
+        parts.as_usual,
         parts.content,
         *parts.styles,
         *parts.shares,
@@ -113,14 +129,20 @@ def _wire_painting(parts: Parts, visits: Visits, limits) -> None:
 def _painter(parts: Parts, visits: Visits, limits, draft: bool):
     count = form.STYLES
 
-    def paint(request: gr.Request, pictures, animated, content, *rest):
+    def paint(
+        request: gr.Request, pictures, animated, drawn, as_usual, content, *rest
+    ):
         styles, shares = rest[:count], rest[count : 2 * count]
         values = dict(zip(form.names(), rest[2 * count :], strict=True))
         yield _begun(parts)
         if visits.gone(request.session_hash):
             return
         try:
-            ready = _prepared(content, styles, shares, values, draft, limits)
+            mask = brush.mask(drawn)
+            values = form.weighed(values, as_usual)
+            ready = _prepared(
+                content, styles, shares, values, draft, limits, mask
+            )
             frames: list | None = [] if animated else None
             with visits.run(request.session_hash) as stopped:
                 yield from _painted(parts, ready, stopped, frames, pictures)
@@ -134,7 +156,7 @@ def _painter(parts: Parts, visits: Visits, limits, draft: bool):
     return paint
 
 
-def _prepared(content, styles, shares, values, draft, limits):
+def _prepared(content, styles, shares, values, draft, limits, mask):
     given = [
         (folder.sent(style, "style"), share)
         for style, share in zip(styles, shares, strict=True)
@@ -146,7 +168,7 @@ def _prepared(content, styles, shares, values, draft, limits):
         given, options = [], options.replace(style_blend=())
     picture = folder.sent(content, "content")
     return painting.prepare(
-        picture, [style for style, _ in given], options, limits
+        picture, [style for style, _ in given], options, limits, mask
     )
 
 

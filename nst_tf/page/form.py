@@ -11,12 +11,13 @@ from typing import Any
 
 import gradio as gr
 
+from nst_tf import presets
 from nst_tf.options import OPTIMIZERS, Options
 
 STYLES = 4  # paintings, at most
 # What comes first: its name, and where its slider begins, ends, how it steps.
 FIRST: dict[str, tuple[str, tuple[float, float, float] | None]] = {
-    "style_weight": ("Strength", (0, 200, 1)),
+    "strength": ("Strength", (0.05, 0.95, 0.05)),
     "style_scale": ("Stroke size", (0.1, 4, 0.05)),
     "color": ("Colours", None),
     "max_size": ("Size", None),
@@ -53,11 +54,11 @@ def groups() -> dict[str, list[str]]:
     return found
 
 
-def component(name: str) -> gr.components.Component:
-    """What the option is filled in with, its default in it."""
+def component(name: str, options: Options) -> gr.components.Component:
+    """What the option is filled in with, its value in it."""
     field = {field.name: field for field in fields()}[name]
     label, reach = FIRST.get(name, (name.replace("_", " ").capitalize(), None))
-    value = shown(Options())[name]
+    value = shown(options)[name]
     about: dict[str, Any] = {
         "label": label,
         "info": _info(field),
@@ -71,8 +72,7 @@ def component(name: str) -> gr.components.Component:
     if isinstance(field.default, bool):
         return gr.Checkbox(value=value, **about)
     if reach:
-        low, high, step = reach
-        return gr.Slider(low, high, value=value, step=step, **about)
+        return gr.Slider(step=reach[2], **_slid(name, value), **about)
     if is_needed(field):
         about["minimum"], about["maximum"] = bounds(field)
         about["step"] = 1 if "int" in str(field.type) else 0.01
@@ -95,18 +95,25 @@ def shown(options: Options) -> dict[str, Any]:
 
 
 def updates(options: Options) -> list[dict[str, Any]]:
-    """What brings options into the form, in the order of `names`."""
-    found = []
-    for name, value in sorted(
-        shown(options).items(), key=lambda item: names().index(item[0])
-    ):
-        change = {"value": value}
-        reach = FIRST.get(name, ("", None))[1]
-        if reach:
-            change["minimum"] = min(reach[0], value)
-            change["maximum"] = max(reach[1], value)
-        found.append(gr.update(**change))
-    return found
+    """What brings options into the form, in the order of `names`.
+
+    Last whether the strength is as usual.
+    """
+    values = shown(options)
+    found = [gr.update(**_slid(name, values[name])) for name in names()]
+    return [*found, gr.update(value=options.strength is None)]
+
+
+def _slid(name: str, value: Any) -> dict[str, Any]:
+    """A value; of a slider its ends, too, and its middle for none."""
+    reach = FIRST.get(name, ("", None))[1]
+    if not reach:
+        return {"value": value}
+    low, high, _ = reach
+    if value == "":
+        value = (low + high) / 2
+    ends = {"minimum": min(low, value), "maximum": max(high, value)}
+    return {"value": value, **ends}
 
 
 def read(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,8 +127,8 @@ def read(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"`{name}` is not an option of the page.")
-        if value in ("", None) and known[name].default is None:
-            value = None
+        if value in ("", None) and known[name].default in (None, ()):
+            value = known[name].default
         words = WORDS.get(name)
         if words and value not in words:
             raise ValueError(
@@ -130,6 +137,14 @@ def read(values: Mapping[str, Any]) -> dict[str, Any]:
             )
         found[name] = value
     return found
+
+
+def weighed(values: Mapping[str, Any], as_usual: bool) -> dict[str, Any]:
+    """The form's values with its strength, or as usual with its weights."""
+    given = {name: v for name, v in values.items() if name != "strength"}
+    if as_usual:
+        return given
+    return presets.merge(given, {"strength": values["strength"]})
 
 
 def blend(shares: Sequence[float | None]) -> list[float] | tuple:
@@ -165,7 +180,8 @@ def _info(field: dataclasses.Field) -> str:
     text = field.metadata["help"].replace(", or a file's PATH", "")
     text = text.replace("--", "")
     low, high = bounds(field)
-    if low is not None and high is not None and high <= LARGE:
+    slides = FIRST.get(field.name, ("", None))[1]  # and shows its ends
+    if not slides and low is not None and high is not None and high <= LARGE:
         text += f"; {low:g} to {high:g}"
     own = {
         name: arguments[field.name]
@@ -207,8 +223,7 @@ def _shown(field: dataclasses.Field, value: Any, usual: Any) -> Any:
         return ", ".join(f"{layer}:{weight!r}" for layer, weight in value)
     if isinstance(value, tuple):
         return ",".join(map(str, value))
-    if isinstance(value, bool) or (
-        is_number(field) and field.default is not None
-    ):
+    slides = field.name in FIRST and is_number(field)
+    if isinstance(value, bool) or is_needed(field) or slides:
         return value
     return str(value)

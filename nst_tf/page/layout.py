@@ -8,12 +8,14 @@ from typing import Any
 import gradio as gr
 
 from nst_tf import presets
-from nst_tf.page import form, stage
+from nst_tf.options import Options
+from nst_tf.page import brush, form, stage
 
 SYSTEM = ("system-ui", "sans-serif")
 FIXED = ("ui-monospace", "monospace")
 TITLE = "nst_tf: paint a photograph in the manner of a painting"
 STYLE = Path(__file__).with_name("page.css")
+START = "paint"  # the preset that the form begins with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +26,12 @@ class Parts:
     content: gr.Image
     styles: Sequence[gr.Image]
     shares: Sequence[gr.Slider]
+    brush: gr.HTML
     content_samples: gr.Gallery
     style_samples: gr.Gallery
     preset: gr.Dropdown
     options: Mapping[str, gr.components.Component]
+    as_usual: gr.Checkbox
     animation: gr.Checkbox
     draft: gr.Button
     paint: gr.Button
@@ -89,6 +93,8 @@ def _pictures(samples: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
         with gr.Column(min_width=240):
             styles = [_picture("Painting", "style")]
             style_samples = _samples("Sample paintings", samples["style"])
+    with gr.Accordion("Paint only a part", open=False, elem_id="part"):
+        drawing = brush.component()
     shares = []
     with gr.Accordion("More paintings, blended", open=False):
         gr.Markdown("Each takes its share of the manner.")
@@ -101,6 +107,7 @@ def _pictures(samples: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
         "content": content,
         "styles": styles,
         "shares": shares,
+        "brush": drawing,
         "content_samples": content_samples,
         "style_samples": style_samples,
     }
@@ -140,6 +147,7 @@ def _samples(label: str, paths: Sequence[Path]) -> gr.Gallery:
 
 
 def _controls() -> dict[str, Any]:
+    start = Options.from_dict(presets.read(START))
     options: dict[str, gr.components.Component] = {}
     named = [("none", "")]
     named += [
@@ -147,7 +155,7 @@ def _controls() -> dict[str, Any]:
     ]
     preset = gr.Dropdown(
         named,
-        value="",
+        value=START,
         label="Preset",
         info="fills in the options",
         filterable=False,
@@ -157,7 +165,14 @@ def _controls() -> dict[str, Any]:
         for name in form.names():
             if name in form.FIRST:
                 with gr.Column(min_width=200):
-                    options[name] = form.component(name)
+                    options[name] = form.component(name, start)
+                    if name == "strength":
+                        as_usual = gr.Checkbox(
+                            start.strength is None,
+                            label="As usual",
+                            info="as the weights under More are",
+                            elem_id="as-usual",
+                        )
     with gr.Row(elem_classes="buttons"):
         draft = gr.Button("Draft", elem_id="draft", min_width=80)
         paint = gr.Button(
@@ -179,10 +194,11 @@ def _controls() -> dict[str, Any]:
             with gr.Row():
                 for name in members:
                     with gr.Column(min_width=220):
-                        options[name] = form.component(name)
+                        options[name] = form.component(name, start)
     return {
         "preset": preset,
         "options": options,
+        "as_usual": as_usual,
         "animation": animation,
         "draft": draft,
         "paint": paint,

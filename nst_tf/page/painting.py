@@ -25,6 +25,7 @@ from nst_tf.values import SMALLEST
 UPLOAD_PIXELS = 50_000_000  # of a picture that is sent
 PREVIEW = 640  # pixels, long side of the picture while it is painted
 FRAME, FRAMES, RATE = 480, 60, 12  # of the animation: side, count, per second
+MASK = "mask.png"  # what a mask is called: its path is nobody's business
 SUFFIXES = (".png", ".jpg", ".webp")
 
 
@@ -72,26 +73,49 @@ def prepare(
     styles: Sequence[bytes],
     options: Options,
     limits: Limits,
+    mask: bytes | None = None,
 ) -> Inputs:
     """`inputs.prepare`, after a look at the sizes: before any heavy work.
+
+    Of a mask the inputs, and so the recipe, hold the digest and no path.
 
     Raises:
       ValueError: a picture or an option that cannot be used, or too much.
     """
     named = [("content", content)] if content is not None else []
     named += [("style", style) for style in styles]
-    sizes = []
-    for name, data in named:
-        size = images.size(data, name)
-        if math.prod(size) > UPLOAD_PIXELS:
-            raise ValueError(
-                f"`{name}` has {size[1]} x {size[0]} pixels; the page takes "
-                f"{UPLOAD_PIXELS / 1e6:g} megapixels. Shrink it."
-            )
-        sizes.append(size)
+    sizes = [_size(data, name) for name, data in named]
     if sizes:
         _check_limits(sizes, content is not None, options, limits)
-    return prepare_(content, list(styles) or None, options=options)
+    given = list(styles) or None
+    if mask is None:
+        return prepare_(content, given, options=options)
+    _size(mask, "mask")
+    path = folder.fresh() / MASK
+    record.write(path, mask)
+    try:
+        ready = prepare_(content, given, options=options, mask=str(path))
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(path), MASK)) from None
+    return dataclasses.replace(
+        ready,
+        options=ready.options.replace(mask=MASK),
+        sources={
+            **ready.sources,
+            "mask": {**ready.sources["mask"], "path": None},
+        },
+    )
+
+
+def _size(data: bytes, name: str) -> tuple[int, int]:
+    """Height and width of a picture; ValueError if it is no usual one."""
+    size = images.size(data, name)
+    if math.prod(size) > UPLOAD_PIXELS:
+        raise ValueError(
+            f"`{name}` has {size[1]} x {size[0]} pixels; the page takes "
+            f"{UPLOAD_PIXELS / 1e6:g} megapixels. Shrink it."
+        )
+    return size
 
 
 def _check_limits(sizes, with_content: bool, options, limits: Limits) -> None:

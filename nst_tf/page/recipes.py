@@ -38,7 +38,7 @@ def dropped(samples: Samples) -> Callable[..., list]:
 
 
 def _unfilled(words: str) -> list:
-    count = len(form.names()) + 1 + 2 * form.STYLES
+    count = len(form.names()) + 3 + 2 * form.STYLES
     return [*[gr.skip()] * count, f"**{words}**"]
 
 
@@ -71,6 +71,7 @@ def _filled(recipe: Any, samples: Samples, payloads: Sequence) -> list:
     if left:
         words += f" Not on the page, left out: {', '.join(left)}."
     return [
+        "",  # no preset
         *form.updates(options),
         content,
         *[*styles, *padding][: form.STYLES],
