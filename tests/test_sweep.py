@@ -3,6 +3,7 @@
 import csv
 import itertools
 import signal
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -249,6 +250,8 @@ def test_a_signal_stops_and_the_same_command_goes_on(
 
 def test_workers_paint_the_cells(files, capsys, monkeypatch):
     pytest.importorskip("distributed")
+    root = Path(__file__).resolve().parent.parent
+    monkeypatch.setenv("PYTHONPATH", str(root))  # where workers find nst_tf
     monkeypatch.setattr(sweep.Cell, "paint", None)  # nobody paints here
     typed = ["--network=vgg19_slim", "--steps=1", "--scales=1", "--jit=off"]
     arguments = ["sweep", *files, *typed, "--over=seed=1,2", "--device=cpu"]

@@ -370,4 +370,4 @@ def test_help_has_what_holds_frames_together(capsys):
     assert cli.main(["video", "--help"]) == 0
     shown = capsys.readouterr().out
     assert "Clip:" in shown and "--temporal_weight" in shown
-    assert "--style_weight" in shown
+    assert "--strength" in shown
