@@ -73,7 +73,7 @@ def test_a_plan_of_a_poster_tells_its_pairs(
         assert cli.main(["plan", *one]) == 0
         told = capsys.readouterr().out
         assert "2000 x 1500 px, 25 steps of lbfgs with 10 pairs" in told
-        assert "8000 x 6000 px, 7 steps of lbfgs with 3 pairs" in told
+        assert "8000 x 6000 px, 7 steps of lbfgs with 2 pairs" in told
     assert cli.main(["plan", *typed[0], *typed[1]]) == 2
     assert "`print`" in capsys.readouterr().err
 

@@ -39,7 +39,7 @@ INCEPTION = 16  # features for each pixel, of its widest layer
 TILED = 1.4  # times that in tiles: of several sizes, they leave gaps
 SEEN_XLA = 5000  # without tiles, on the CPU
 IMAGE = 12  # bytes: three float32
-PICTURES = 5  # that any run holds
+PICTURES = 6  # that any run holds
 SLOTS = {"lbfgs": 4, "adam": 2, "adagrad": 1, "sgd": 1}  # without its pairs
 PAIR = 27  # bytes: two images, and the gaps they leave
 WORK = 4  # images underway while the optimiser moves
@@ -48,8 +48,8 @@ SMALL = 512  # smaller tiles take twice the time and more: pairs go first
 SHARE = 0.8  # of the memory there is: others live there, too
 # Bytes for pairs of L-BFGS where `auto` decides, and how few it keeps before
 # memory is short: docs/performance.md tells what more would gain.
-ROOM = 1.8e9
-FEW = 3
+ROOM = 1.5e9
+FEW = 2
 
 Scale = tuple[int, int, int]  # height, width, steps
 
