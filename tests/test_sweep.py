@@ -3,7 +3,6 @@
 import csv
 import itertools
 import signal
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -246,19 +245,6 @@ def test_a_signal_stops_and_the_same_command_goes_on(
     assert not (tmp_path / "sweep.png").exists()
     assert cli.main(arguments) == 0
     assert "2 pictures, 1 done" in capsys.readouterr().err
-
-
-def test_workers_paint_the_cells(files, capsys, monkeypatch):
-    pytest.importorskip("distributed")
-    root = Path(__file__).resolve().parent.parent
-    monkeypatch.setenv("PYTHONPATH", str(root))  # where workers find nst_tf
-    monkeypatch.setattr(sweep.Cell, "paint", None)  # nobody paints here
-    typed = ["--network=vgg19_slim", "--steps=1", "--scales=1", "--jit=off"]
-    arguments = ["sweep", *files, *typed, "--over=seed=1,2", "--device=cpu"]
-    assert cli.main([*arguments, "--workers=1"]) == 0
-    assert "2 pictures, 0 done" in capsys.readouterr().err
-    assert cli.main(arguments) == 0
-    assert "2 pictures, 2 done" in capsys.readouterr().err
 
 
 # Figures
