@@ -64,7 +64,7 @@ FIGURES = {
         (
             _GROWING,
             [
-                Choice(f"alpha : beta = 10 : {beta:g}", {"style_weight": beta})
+                Choice(f"10 : {beta:g}", {"style_weight": beta})
                 for beta in (0.4, 4, 40, 400)
             ],
         ),
