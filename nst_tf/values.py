@@ -6,6 +6,7 @@ Standard library only.
 import dataclasses
 import difflib
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -222,32 +223,31 @@ def scales(value: Any) -> str | int | tuple[int, ...]:
 
 def history(value: Any) -> str | int | None:
     """`auto`, or how many pairs."""
-    if value in (None, "auto"):
-        return value
-    try:
-        pairs = int(value)
-        if pairs == float(value) and 1 <= pairs <= 100:
-            return pairs
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise ValueError(
-        f'expected auto, or a number from 1 to 100; received "{value}".'
-    )
+    if value is None:
+        return None
+    wanted = "auto, or a number from 1 to 100"
+    return _word_or_whole(value, ("auto",), range(1, 101), wanted)
 
 
 def tile(value: Any) -> str | int:
     """`auto`, `off`, or a side in pixels."""
-    if value in ("auto", "off"):
+    wanted = "auto, off, or a multiple of 16 from 64"
+    sides = range(64, sys.maxsize, 16)
+    return _word_or_whole(value, ("auto", "off"), sides, wanted)
+
+
+def _word_or_whole(
+    value: Any, words: tuple[str, ...], known: range, wanted: str
+) -> str | int:
+    if value in words:
         return value
     try:
-        side = int(value)
-        if side == float(value) and side >= 64 and side % 16 == 0:
-            return side
+        number = int(value)
+        if number == float(value) and number in known:
+            return number
     except (TypeError, ValueError, OverflowError):
         pass
-    raise ValueError(
-        f'expected auto, off, or a multiple of 16 from 64; received "{value}".'
-    )
+    raise ValueError(f'expected {wanted}; received "{value}".')
 
 
 def paper(value: Any) -> str | None:

@@ -39,12 +39,10 @@ def seen(
         goes = list(places.regions)
     learnt = places.styles or [None] * len(styles)
     mapped = []
+    third = None if image is None else color.palette(image)
     for style, region, part in zip(styles, goes, learnt, strict=True):
         own = color.palette(style, part)
-        if image is None:
-            aim = color.palette(content, region)
-        else:
-            aim = color.palette(image)
+        aim = third or color.palette(content, region)
         if options.color != "luminance":
             mapped.append(color.recolored(style, own, aim, share))
             continue

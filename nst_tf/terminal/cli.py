@@ -126,9 +126,7 @@ def plan(arguments: list[str]) -> int:
         from nst_tf import forecast
         from nst_tf.machine import devices
     devices.select(given.flags["device"])
-    if (
-        options.network != "vgg19_slim"
-    ):  # the numbers of the kernels do not count
+    if options.network != "vgg19_slim":  # what kernels hold does not count
         options = options.replace(weights="random")
     expected = forecast.forecast(size, options)
     scales, history = expected.plan.scales, expected.plan.history

@@ -40,6 +40,15 @@ GROUPS = {
     "page": "Page",
     "machine": "Machine",
 }
+# What several commands have.
+PRESET = Flag(
+    "preset",
+    "pictures",
+    "a set of options; nst-tf presets lists them",
+    first=True,
+)
+DEVICE = Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto")
+QUIET = Flag("quiet", "machine", "print errors and warnings only", False)
 STYLIZE = (
     Flag("content", "pictures", "the photograph", first=True),
     Flag(
@@ -56,12 +65,7 @@ STYLIZE = (
         "stylized.png",
         first=True,
     ),
-    Flag(
-        "preset",
-        "pictures",
-        "a set of options; nst-tf presets lists them",
-        first=True,
-    ),
+    PRESET,
     Flag(
         "from",
         "pictures",
@@ -85,17 +89,12 @@ STYLIZE = (
     Flag("checkpoint", "files", "the state to resume from, as .npz"),
     Flag("checkpoint_every", "files", "steps, or seconds as 60s", "60s"),
     Flag("resume", "files", "a checkpoint to go on from"),
-    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
-    Flag("quiet", "machine", "print errors and warnings only", False),
+    DEVICE,
+    QUIET,
 )
 EXPORT = (
     Flag("output", "files", "the folder to make, as models/nst/1", first=True),
-    Flag(
-        "preset",
-        "files",
-        "a set of options; nst-tf presets lists them",
-        first=True,
-    ),
+    PRESET._replace(group="files"),
     Flag("styles", "styles", "how many styles a call takes", 1, first=True),
     Flag("reports", "size", "rows of costs at each scale, first and last", 11),
     Flag("max_pixels", "size", "refuse pictures of more; 0: any", 0),
@@ -109,13 +108,8 @@ EXPORT = (
 )
 PLAN = (
     Flag("size", "size", "of the result, as 8000x6000", first=True),
-    Flag(
-        "preset",
-        "size",
-        "a set of options; nst-tf presets lists them",
-        first=True,
-    ),
-    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto", first=True),
+    PRESET._replace(group="size"),
+    DEVICE._replace(first=True),
 )
 BATCH = (
     Flag(
@@ -149,12 +143,7 @@ BATCH = (
         "{content}_{style}.png",
         first=True,
     ),
-    Flag(
-        "preset",
-        "pictures",
-        "a set of options; nst-tf presets lists them",
-        first=True,
-    ),
+    PRESET,
     Flag("index", "files", "make index.html, the pictures small", True),
     Flag(
         "workers",
@@ -169,7 +158,7 @@ BATCH = (
         "a Dask cluster instead, as tcp://host:8786",
     ),
     Flag("device", "machine", "auto or cpu", "auto"),
-    Flag("quiet", "machine", "print errors and warnings only", False),
+    QUIET,
 )
 RECOLOR = (
     Flag("picture", "pictures", "what is to be recoloured", first=True),
@@ -205,9 +194,9 @@ VIDEO = (
         "stylized.mp4",
         first=True,
     ),
-    STYLIZE[3],
-    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
-    Flag("quiet", "machine", "print errors and warnings only", False),
+    PRESET,
+    DEVICE,
+    QUIET,
 )
 PATCHES: tuple[Flag, ...] = (
     Flag("images", "pictures", "the folder of pictures to look through"),
@@ -239,8 +228,8 @@ PATCHES: tuple[Flag, ...] = (
         "activation",
     ),
     Flag("record", "files", "every patch and where it is, as .json"),
-    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
-    Flag("quiet", "machine", "print errors and warnings only", False),
+    DEVICE,
+    QUIET,
 )
 FIGURE: tuple[Flag, ...] = (
     Flag("content", "pictures", "the photograph"),
@@ -251,7 +240,7 @@ FIGURE: tuple[Flag, ...] = (
         "the sheet: .png .jpg .webp .tif .avif; by default named after the "
         "command",
     ),
-    Flag("preset", "pictures", "a set of options; nst-tf presets lists them"),
+    PRESET,
     Flag("cells", "files", "folder of the pictures; by default the output's"),
     Flag("costs", "files", "costs and seconds; by default the output's .csv"),
     Flag("pdf", "files", "the sheet once more, for print"),
@@ -261,8 +250,8 @@ FIGURE: tuple[Flag, ...] = (
         "paint on so many processes, or auto, as batch does; by default on "
         "none but this",
     ),
-    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
-    Flag("quiet", "machine", "print errors and warnings only", False),
+    DEVICE,
+    QUIET,
 )
 SWEEP: tuple[Flag, ...] = (
     Flag(
@@ -290,7 +279,7 @@ PAGE = (
     Flag("queue", "page", "how many may wait; 8 by default"),
     Flag("root_path", "page", "where a proxy has the page, as /paint"),
     Flag("share", "page", "let the world in, by Gradio's servers", False),
-    Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto"),
+    DEVICE,
 )
 FLAGS = {
     "stylize": STYLIZE,
