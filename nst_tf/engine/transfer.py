@@ -161,8 +161,7 @@ class Transfer(tf.Module):
 
         Outside [0, 1] they do, away from the anchor, and where they lose the
         content's details. None asks the network, so that tiles do not matter.
-        The gradient is that of the
-        pixels that are painted.
+        The gradient is that of the pixels that are painted.
         """
         anchor, detail = targets.anchor, targets.detail
         targets = targets._replace(anchor=(), detail=())
