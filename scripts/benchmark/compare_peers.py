@@ -5,11 +5,14 @@
 
 writes FOLDER/sheet_K.png for each pair, the contenders in an order drawn by
 --seed and nothing written on them, and FOLDER/key.csv: who is where, seconds
-from the start of the process to its end, and memory. yardsticks.py has what
-the plain programs do. All see pictures of one size, by the same kernels.
+from the start of the process to its end, memory, and the device. yardsticks.py
+has what the plain programs do. All see pictures of one size, by the same
+kernels. What is in FOLDER/painted is not painted again, so that a comparison
+can be stopped, or shared out among machines.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -55,7 +58,26 @@ def paint(name: str, pair: list[str], size: int, given) -> dict:
             "picture": images.to_uint8(np.load(picture)),
             "seconds": round(time.monotonic() - started, 1),
             "megabytes": round(outcome["peak_megabytes"]),
+            "device": outcome["device"],
         }
+
+
+def painted(name: str, pair: list[str], given) -> dict:
+    """The same, read where the folder has it already."""
+    stems = [Path(path).stem for path in pair]
+    kept = given.folder / "painted" / "_".join([*stems, name])
+    asked = {"size": given.size, "share": given.share}
+    try:
+        told = json.loads(kept.with_suffix(".json").read_text())
+    except OSError:
+        told = {}
+    if not asked.items() <= told.items():
+        told = asked | paint(name, pair, given.size, given)
+        data = images.encode(told.pop("picture"), ".png")
+        record.write(kept.with_suffix(".png"), data)
+        record.write(kept.with_suffix(".json"), json.dumps(told).encode())
+    picture = images.read(kept.with_suffix(".png"), "painted").rgb
+    return {"picture": images.to_uint8(picture), **told}
 
 
 def sheet(pictures: list[np.ndarray]) -> np.ndarray:
@@ -84,7 +106,7 @@ def main() -> None:
     generator, rows = np.random.default_rng(given.seed), []
     for number, pair in enumerate(given.pairs, 1):
         order = list(generator.permutation(given.contenders))
-        found = [paint(k, pair.split(":"), given.size, given) for k in order]
+        found = [painted(name, pair.split(":"), given) for name in order]
         data = images.encode(
             sheet([one.pop("picture") for one in found]), ".png"
         )
