@@ -7,8 +7,9 @@ writes FOLDER/sheet_K.png for each pair, the contenders in an order drawn by
 --seed and nothing written on them, and FOLDER/key.csv: who is where, seconds
 from the start of the process to its end, memory, and the device. yardsticks.py
 has what the plain programs do. All see pictures of one size, by the same
-kernels. What is in FOLDER/painted is not painted again, so that a comparison
-can be stopped, or shared out among machines.
+kernels. --crop cuts off the frame that zero padding leaves in plain programs'
+pictures, by which they would be known. What is in FOLDER/painted is not painted
+again, so that a comparison can be stopped, or shared out among machines.
 """
 
 import argparse
@@ -80,8 +81,10 @@ def painted(name: str, pair: list[str], given) -> dict:
     return {"picture": images.to_uint8(picture), **told}
 
 
-def sheet(pictures: list[np.ndarray]) -> np.ndarray:
-    """Side by side, a white line between them."""
+def sheet(pictures: list[np.ndarray], crop: int) -> np.ndarray:
+    """Side by side, without `crop` pixels of frame, white lines between."""
+    if crop:
+        pictures = [one[crop:-crop, crop:-crop] for one in pictures]
     line = np.full((len(pictures[0]), 8, 3), 255, "uint8")
     cells = [cell for picture in pictures for cell in (picture, line)]
     return np.concatenate(cells[:-1], 1)
@@ -95,6 +98,7 @@ def main() -> None:
     whole.add_argument("pairs", nargs="+", metavar="CONTENT:STYLE")
     whole.add_argument("--size", type=int, default=384, help="long side")
     whole.add_argument("--seed", type=int, default=0, help="of the order")
+    whole.add_argument("--crop", type=int, default=0, help="pixels of frame")
     whole.add_argument(
         "--share", type=float, default=1.0, help="of the plain programs' steps"
     )
@@ -108,7 +112,7 @@ def main() -> None:
         order = list(generator.permutation(given.contenders))
         found = [painted(name, pair.split(":"), given) for name in order]
         data = images.encode(
-            sheet([one.pop("picture") for one in found]), ".png"
+            sheet([one.pop("picture") for one in found], given.crop), ".png"
         )
         record.write(given.folder / f"sheet_{number}.png", data)
         for place, (name, one) in enumerate(zip(order, found, strict=True), 1):
