@@ -123,7 +123,7 @@ class Options:
         math.inf,
     )
     tv_weight: float = _option(
-        3e5, "costs", "gamma, the weight of the total variation", 0, math.inf
+        1e6, "costs", "gamma, the weight of the total variation", 0, math.inf
     )
     content_layers: Layers = _option(
         None,
