@@ -26,13 +26,13 @@ PARAMETERS = {
     "SECOND_STYLE": f"{ROOT}/examples/style_woodcut.jpg",
     "SIZE": 48,
     "STEPS": 2,
-    "SCALES": 2,
     "OPTIONS": {
         "weights": "random",
         "content_layers": "conv1_2",
         "style_layers": "conv1_1",
         "optimizer": "adam",
         "jit": "off",
+        "scales": 2,
     },
     "PREVIEWS": {
         "network": "vgg19_slim",
