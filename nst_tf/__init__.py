@@ -13,28 +13,28 @@ TensorFlow loads on first use, not on import.
 import importlib
 from typing import TYPE_CHECKING
 
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 
 if TYPE_CHECKING:
     from nst_tf.batches.batch import batch
     from nst_tf.files.record import read_recipe
     from nst_tf.formulas import losses
-    from nst_tf.result import Result
-    from nst_tf.run import snapshots, stylize
     from nst_tf.saved_model.export import save as export
     from nst_tf.study.patches import find as patches
+    from nst_tf.stylization.result import Result
+    from nst_tf.stylization.run import snapshots, stylize
 
 __version__ = "0.1.0"
 # Where a public name lives; a module where there is no name in it.
 _PUBLIC = {
-    "Result": ("result", "Result"),
+    "Result": ("stylization.result", "Result"),
     "batch": ("batches.batch", "batch"),
     "export": ("saved_model.export", "save"),
     "losses": ("formulas.losses", ""),
     "patches": ("study.patches", "find"),
     "read_recipe": ("files.record", "read_recipe"),
-    "snapshots": ("run", "snapshots"),
-    "stylize": ("run", "stylize"),
+    "snapshots": ("stylization.run", "snapshots"),
+    "stylize": ("stylization.run", "stylize"),
 }
 __all__ = [
     "Options",

@@ -17,9 +17,9 @@ from pathlib import Path
 import draw_clip
 import numpy as np
 
-from nst_tf import run
 from nst_tf.files import images
-from nst_tf.options import Options
+from nst_tf.request.options import Options
+from nst_tf.stylization import run
 from nst_tf.video import clips, flow, paint
 from nst_tf.video.settings import Settings
 

@@ -14,7 +14,7 @@ import types
 from pathlib import Path
 
 import nst_tf
-from nst_tf.options import OPTIMIZERS, Options
+from nst_tf.request.options import OPTIMIZERS, Options
 from nst_tf.terminal.flags import GROUPS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "api.md"

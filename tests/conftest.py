@@ -16,7 +16,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-from nst_tf.networks import LAYERS  # noqa: E402
+from nst_tf.request.networks import LAYERS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY_WIDTHS = (4, 6, 8, 8, 8)  # of the five blocks
@@ -63,9 +63,9 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def tiny_weights_everywhere(tiny_kernels):
-    """Whatever weights are asked for, `nst_tf.run` gets the tiny ones."""
-    from nst_tf import run
+    """Whatever weights are asked for, a run gets the tiny ones."""
     from nst_tf.files import weights
+    from nst_tf.stylization import run
 
     tiny = weights.Weights("tiny", "0" * 64, tiny_kernels, "")
     with pytest.MonkeyPatch.context() as patch:

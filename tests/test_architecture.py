@@ -18,17 +18,12 @@ SOURCES = {  # by dotted name within the package, as `engine.tiles`
 # From the ground up: a folder, or a module of the package's own. What shares a
 # storey does not know the other; within a folder anything goes but a circle.
 STOREYS = (
-    ("networks", "paper"),
-    ("values",),
-    ("options",),
-    ("backend", "presets"),
+    ("request", "backend"),
     ("formulas",),
     ("engine",),
     ("machine", "files"),
-    ("places",),
-    ("inputs", "result"),
-    ("run", "recolor"),
-    ("forecast", "saved_model"),
+    ("stylization",),
+    ("saved_model",),
     ("batches", "page", "study", "video"),
     ("terminal",),
     ("__init__", "__main__"),
@@ -79,7 +74,8 @@ def room(name):
     return name.partition(".")[0]
 
 
-PURELY = [n for n in SOURCES if room(n) in ("options", "formulas", "engine")]
+PURELY = [n for n in SOURCES if room(n) in ("formulas", "engine")]
+PURELY += ["request.options"]
 
 
 def imported(source, inside_functions=True):
@@ -210,17 +206,11 @@ def test_formulas_do_no_input_or_output(name):
         )
 
 
-def test_options_need_the_standard_library_only():
-    for name, known in (
-        ("networks", set()),
-        ("paper", set()),
-        ("values", {"networks", "paper"}),
-        ("options", {"networks", "paper", "values"}),
-    ):
-        names = imported(SOURCES[name])
-        packages = {dotted.split(".")[0] for dotted in names} - {"nst_tf"}
-        assert packages <= sys.stdlib_module_names
-        assert neighbours(name) == known
+@pytest.mark.parametrize("name", [n for n in SOURCES if room(n) == "request"])
+def test_requests_need_the_standard_library_only(name):
+    packages = {dotted.split(".")[0] for dotted in imported(SOURCES[name])}
+    assert packages - {"nst_tf"} <= sys.stdlib_module_names
+    assert {room(other) for other in neighbours(name)} <= {"request"}
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -235,13 +225,13 @@ def test_mistakes_are_no_assertions(name):
 def test_every_form_of_import_is_seen():
     source = """
 import one.two
-from nst_tf import run as run_
+from nst_tf.stylization import run as run_
 if TYPE_CHECKING:
     from nst_tf.files.record import write
 def function():
     from . import weights
 """
-    above = {"one.two", "nst_tf.run", "nst_tf.files.record.write"}
+    above = {"one.two", "nst_tf.stylization.run", "nst_tf.files.record.write"}
     assert imported(source) == above | {"..weights"}
     assert imported(source, inside_functions=False) == above
 

@@ -18,7 +18,7 @@ import pytest
 import nst_tf
 from nst_tf.batches import batch, failures, index, jobs, sources, stream, work
 from nst_tf.files import record
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 from nst_tf.terminal import cli
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,7 +17,7 @@ import yardsticks
 from nst_tf.engine import vgg
 from nst_tf.files import images, record
 from nst_tf.formulas import losses
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 
 ROOT = Path(__file__).resolve().parent.parent
 LIGHTHOUSE = ROOT / "examples" / "content_lighthouse.jpg"

@@ -204,7 +204,7 @@ def test_divergence_saves_the_last_good_picture(stylize, capsys):
 
 
 def test_out_of_memory_keeps_what_there_is(stylize, monkeypatch, capsys):
-    from nst_tf import run
+    from nst_tf.stylization import run
 
     class ShortOfMemory(run.Run):
         count = 0

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from nst_tf.engine import coloring
 from nst_tf.formulas import color
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 
 GREY = np.linspace(0.2, 0.8, 48 * 64).reshape(48, 64, 1).repeat(3, 2)
 ONE = np.full((48, 64, 3), [0.8, 0.5, 0.1])

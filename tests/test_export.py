@@ -17,11 +17,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from nst_tf import inputs, options, run
 from nst_tf.engine import vgg
 from nst_tf.files import images, record, weights
-from nst_tf.networks import LAYERS
+from nst_tf.request import options
+from nst_tf.request.networks import LAYERS
 from nst_tf.saved_model import export, graph
+from nst_tf.stylization import inputs, run
 from nst_tf.terminal import cli
 
 C_SOURCE = Path(__file__).resolve().parent.parent / "examples" / "c"

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.engine import vgg
-from nst_tf.networks import LAYERS, NETWORKS
+from nst_tf.request.networks import LAYERS, NETWORKS
 from nst_tf.study.fields import field
 
 ONES = {  # nothing cancels, and the average pooling forgets no pixel

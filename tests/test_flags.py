@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from absl import flags as absl_flags
 
-from nst_tf import presets
-from nst_tf.options import OPTIMIZERS, Options
+from nst_tf.request import presets
+from nst_tf.request.options import OPTIMIZERS, Options
 from nst_tf.terminal import flags, tables
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,10 +7,10 @@ import sys
 import pytest
 import tensorflow as tf
 
-from nst_tf import forecast, run
-from nst_tf.inputs import prepare
 from nst_tf.machine import devices, memory
-from nst_tf.options import Options
+from nst_tf.request.options import Options
+from nst_tf.stylization import forecast, run
+from nst_tf.stylization.inputs import prepare
 from nst_tf.terminal import cli, progress
 
 

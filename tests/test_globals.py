@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 
 import nst_tf
-from nst_tf import backend, run
+from nst_tf import backend
+from nst_tf.stylization import run
 
 FEW = {
     "scales": 1,

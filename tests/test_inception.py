@@ -11,8 +11,8 @@ import tensorflow as tf
 import nst_tf
 from nst_tf.engine import inception
 from nst_tf.files import weights
-from nst_tf.networks import NETWORKS
-from nst_tf.options import Options
+from nst_tf.request.networks import NETWORKS
+from nst_tf.request.options import Options
 
 LAYERS = NETWORKS["inception_v3"].layers
 FEW = {"content_layers": "conv4", "style_layers": "conv1:1e6,mixed0:1e6"}

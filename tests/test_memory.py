@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from nst_tf.machine import devices, memory
-from nst_tf.networks import NETWORKS
-from nst_tf.options import Options
+from nst_tf.request.networks import NETWORKS
+from nst_tf.request.options import Options
 
 SIZE = (3000, 4000)
 SCALES = [(*SIZE, 100)]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nst_tf import values
-from nst_tf.networks import LAYERS, NETWORKS
-from nst_tf.options import OPTIMIZERS, Options, steps_at
+from nst_tf.request import values
+from nst_tf.request.networks import LAYERS, NETWORKS
+from nst_tf.request.options import OPTIMIZERS, Options, steps_at
 
 ROOT = Path(__file__).resolve().parent.parent
 FIELDS = {field.name: field for field in dataclasses.fields(Options)}
@@ -547,7 +547,7 @@ def test_options_are_given_by_name():
 
 
 @pytest.mark.parametrize(
-    "module", ["nst_tf", "nst_tf.options", "nst_tf.terminal.flags"]
+    "module", ["nst_tf", "nst_tf.request.options", "nst_tf.terminal.flags"]
 )
 def test_importing_does_not_import_tensorflow(module):
     heavy = "{'tensorflow', 'keras', 'numpy', 'PIL'} & set(sys.modules)"

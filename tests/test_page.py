@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nst_tf import Options, presets
+from nst_tf import Options
 from nst_tf.files import images, record
+from nst_tf.request import presets
 
 if importlib.util.find_spec("gradio") is None:
     pytest.skip("gradio is missing: nst_tf[page]", allow_module_level=True)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nst_tf.options import Options
-from nst_tf.paper import Paper
+from nst_tf.request.options import Options
+from nst_tf.request.paper import Paper
 
 
 @pytest.mark.parametrize(

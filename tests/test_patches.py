@@ -12,7 +12,7 @@ from conftest import smooth
 import nst_tf
 from nst_tf.engine import vgg
 from nst_tf.files import record
-from nst_tf.networks import LAYERS
+from nst_tf.request.networks import LAYERS
 from nst_tf.study import found as found_
 from nst_tf.study import patches, sheets
 from nst_tf.study.fields import field

@@ -7,10 +7,10 @@ from conftest import smooth
 from PIL import Image
 
 import nst_tf
-from nst_tf import inputs, places
 from nst_tf.engine import transfer, vgg
 from nst_tf.engine.objective import Numbers, Places
-from nst_tf.options import Options
+from nst_tf.request.options import Options
+from nst_tf.stylization import inputs, places
 
 pytestmark = pytest.mark.usefixtures("tiny_weights_everywhere")
 NUMBERS = Numbers(10.0, 40.0, 1e3, 0.02)

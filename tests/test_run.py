@@ -9,11 +9,11 @@ import PIL.Image
 import pytest
 
 import nst_tf
-from nst_tf import run
 from nst_tf.files import images, record
-from nst_tf.inputs import prepare, style_size
 from nst_tf.machine import memory
-from nst_tf.options import OPTIMIZERS, Options
+from nst_tf.request.options import OPTIMIZERS, Options
+from nst_tf.stylization import run
+from nst_tf.stylization.inputs import prepare, style_size
 from nst_tf.terminal import progress
 
 LAYERS = {"content_layers": "conv3_1", "style_layers": "conv1_1,conv3_1"}

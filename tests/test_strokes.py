@@ -6,11 +6,12 @@ import tensorflow as tf
 from conftest import smooth
 
 import nst_tf
-from nst_tf import inputs, presets
 from nst_tf.engine import transfer, vgg
 from nst_tf.engine.objective import Numbers
 from nst_tf.formulas import losses
-from nst_tf.options import Options
+from nst_tf.request import presets
+from nst_tf.request.options import Options
+from nst_tf.stylization import inputs
 
 FEW = {
     "max_size": 64,
@@ -47,8 +48,8 @@ def test_a_strength_weighs_what_is_lost_against_what_is_gained(tiny_kernels):
 
 
 def test_a_strength_is_resumed(pictures, tiny_weights_everywhere, tmp_path):
-    from nst_tf import run
     from nst_tf.files import record
+    from nst_tf.stylization import run
 
     content, style = pictures
     prepared = inputs.prepare(content, style, strength=0.7, **FEW)

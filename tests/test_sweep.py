@@ -10,7 +10,7 @@ import pytest
 
 import nst_tf
 from nst_tf.files import record
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 from nst_tf.study import sweep
 from nst_tf.study.axes import Choice, parse_axis
 from nst_tf.study.figures import FIGURES

@@ -14,8 +14,8 @@ from nst_tf.engine import tiles, transfer, vgg
 from nst_tf.engine.objective import Objective
 from nst_tf.formulas import optimizers
 from nst_tf.formulas.statistics import STATISTICS
-from nst_tf.networks import LAYERS, NETWORKS
-from nst_tf.options import OPTIMIZERS
+from nst_tf.request.networks import LAYERS, NETWORKS
+from nst_tf.request.options import OPTIMIZERS
 
 HEIGHT, WIDTH = 389, 517
 CONTENT_LAYERS = (("block4_conv2", 1.0),)

@@ -9,9 +9,9 @@ import tensorflow as tf
 from conftest import smooth
 
 import nst_tf
-from nst_tf import run
 from nst_tf.engine.tracing import AnySize
-from nst_tf.inputs import prepare
+from nst_tf.stylization import run
+from nst_tf.stylization.inputs import prepare
 
 QUICK = {
     "content_layers": "conv2_1",

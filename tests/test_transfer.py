@@ -10,7 +10,7 @@ from nst_tf.engine import transfer, vgg
 from nst_tf.engine.objective import Objective
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.statistics import STATISTICS
-from nst_tf.options import OPTIMIZERS
+from nst_tf.request.options import OPTIMIZERS
 
 CONTENT_LAYERS = (("block4_conv2", 1.0),)
 STYLE_LAYERS = (("block1_conv1", 0.4), ("block3_conv1", 0.6))

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from nst_tf.engine import vgg
 from nst_tf.files import weights
-from nst_tf.networks import LAYERS, NETWORKS
-from nst_tf.values import layer_name
+from nst_tf.request.networks import LAYERS, NETWORKS
+from nst_tf.request.values import layer_name
 
 NARROW = {1: 32, 2: 32, 3: 48, 4: 64, 5: 64}  # 3 * 3 * 3 = 27 < 32: wide first
 

@@ -13,10 +13,10 @@ pytest.importorskip("cv2", reason="no OpenCV: pip install 'nst_tf[video]'")
 import draw_clip  # noqa: E402
 from conftest import smooth  # noqa: E402
 
-from nst_tf import inputs, run  # noqa: E402
 from nst_tf.engine.objective import Anchor  # noqa: E402
 from nst_tf.machine.plan import resolve  # noqa: E402
-from nst_tf.options import Options  # noqa: E402
+from nst_tf.request.options import Options  # noqa: E402
+from nst_tf.stylization import inputs, run  # noqa: E402
 from nst_tf.terminal import cli  # noqa: E402
 from nst_tf.video import clips, flow, paint  # noqa: E402
 from nst_tf.video.folder import Folder  # noqa: E402

@@ -17,8 +17,8 @@ import pytest
 from nst_tf import backend
 from nst_tf.engine import vgg
 from nst_tf.files import weights
-from nst_tf.networks import LAYERS, NETWORKS
-from nst_tf.options import Options
+from nst_tf.request.networks import LAYERS, NETWORKS
+from nst_tf.request.options import Options
 
 DATA = np.random.default_rng(0).bytes(300_000)
 MD5 = hashlib.md5(DATA).hexdigest()

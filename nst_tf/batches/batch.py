@@ -10,7 +10,7 @@ from pathlib import Path
 from nst_tf.batches import cluster, jobs, sources, stream
 from nst_tf.batches.failures import Failures
 from nst_tf.batches.index import Index
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 
 Finished = stream.Finished
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from nst_tf.batches import work
 from nst_tf.machine import environment
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 
 PATIENCE = "10s"  # for a scheduler to answer
 AT_ONCE = 4  # workers started before it is known how many there should be

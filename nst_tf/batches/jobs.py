@@ -19,8 +19,8 @@ import numpy as np
 
 from nst_tf.batches import sources
 from nst_tf.files import images, record, sizes
-from nst_tf.options import Options
-from nst_tf.values import suggest
+from nst_tf.request.options import Options
+from nst_tf.request.values import suggest
 
 BLOCK = 512  # jobs that are put in order at once
 NAME = "{content}_{style}.png"

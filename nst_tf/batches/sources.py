@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.files import images
-from nst_tf.options import Options
-from nst_tf.values import suggest
+from nst_tf.request.options import Options
+from nst_tf.request.values import suggest
 
 COLUMNS = ("content", "style")
 OPTIONS = {field.name: field for field in dataclasses.fields(Options)}

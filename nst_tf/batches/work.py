@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from nst_tf.batches.jobs import Job
 from nst_tf.files import images, record
 from nst_tf.machine import environment
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 
 THUMBNAIL = 320  # pixels, long side
 # Nothing more can be written, by nobody.
@@ -152,8 +152,8 @@ def paint(job: Job, seat: Seat):
     ready(seat)
     import tensorflow as tf
 
-    from nst_tf import inputs, run
     from nst_tf.machine import memory
+    from nst_tf.stylization import inputs, run
 
     prepared = inputs.prepare(
         job.content, list(job.styles), options=job.options

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from nst_tf.engine.objective import WHOLE, Places
 from nst_tf.formulas import color
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 
 
 def seen(

@@ -14,7 +14,7 @@ import numpy as np
 
 from nst_tf.backend import keras
 from nst_tf.engine.vgg import POOLINGS, Kernels
-from nst_tf.networks import NETWORKS
+from nst_tf.request.networks import NETWORKS
 
 # `64 5x5`: a convolution to 64 channels, padded, and a ReLU; `64 3x3/2`: of
 # stride 2, not padded; `64 1x3|3x1`: two of the same features, side by side.

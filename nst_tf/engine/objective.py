@@ -15,8 +15,8 @@ from nst_tf.engine.sight import Features, Masks, Means, Sight
 from nst_tf.engine.tracing import AnySize, whole_or_tiled
 from nst_tf.formulas import losses
 from nst_tf.formulas.statistics import STATISTICS, Statistic
-from nst_tf.networks import LAYERS
-from nst_tf.values import Layers
+from nst_tf.request.networks import LAYERS
+from nst_tf.request.values import Layers
 
 
 class Numbers(NamedTuple):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from nst_tf.engine import tiles
 from nst_tf.formulas import losses
 from nst_tf.formulas.statistics import STATISTICS, Statistic
-from nst_tf.networks import LAYERS
+from nst_tf.request.networks import LAYERS
 
 Features = dict[str, tf.Tensor]
 FEWEST = 16  # positions: of fewer in a region no style can be told

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.networks import LAYERS
+from nst_tf.request.networks import LAYERS
 
 GRID = 16  # pixels: what block 5 halves four times
 

@@ -25,8 +25,8 @@ from nst_tf.engine.tracing import whole_or_tiled
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.optimizers import Optimizer
 from nst_tf.formulas.statistics import STATISTICS
-from nst_tf.networks import LAYERS, NETWORKS
-from nst_tf.options import PAIRS, Options
+from nst_tf.request.networks import LAYERS, NETWORKS
+from nst_tf.request.options import PAIRS, Options
 
 # What the default weights make of alpha E_C / (beta J_S), see `_balanced`.
 BALANCE = 0.05

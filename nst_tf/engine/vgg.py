@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.backend import keras, no_remat
-from nst_tf.networks import LAYERS, NETWORKS
-from nst_tf.values import layer_name
+from nst_tf.request.networks import LAYERS, NETWORKS
+from nst_tf.request.values import layer_name
 
 WIDTHS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
 MEAN_BGR = (103.939, 116.779, 123.68)  # of ImageNet, as caffe subtracts it

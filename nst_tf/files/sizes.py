@@ -1,7 +1,7 @@
 """How large a result is. Does not load TensorFlow."""
 
 from nst_tf.files import images
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 
 
 def fitted(size: tuple[int, int], options: Options) -> tuple[int, int]:

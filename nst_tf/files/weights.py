@@ -21,8 +21,8 @@ import numpy as np
 from nst_tf.backend import defaults, keras
 from nst_tf.engine import network as network_
 from nst_tf.engine import vgg
-from nst_tf.networks import NETWORKS
-from nst_tf.values import suggest
+from nst_tf.request.networks import NETWORKS
+from nst_tf.request.values import suggest
 
 
 class Published(NamedTuple):

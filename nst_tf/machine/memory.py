@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from nst_tf.engine import tiles, vgg
 from nst_tf.machine import devices
-from nst_tf.networks import LAYERS, NETWORKS
-from nst_tf.options import OPTIMIZERS, PAIRS, Options
+from nst_tf.request.networks import LAYERS, NETWORKS
+from nst_tf.request.options import OPTIMIZERS, PAIRS, Options
 
 # Bytes that TensorFlow, the network and its kernels in use take.
 BASE = {

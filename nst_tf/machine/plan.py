@@ -9,7 +9,7 @@ from typing import NamedTuple
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.machine import devices, memory
 from nst_tf.machine.memory import Scale
-from nst_tf.options import Options, steps_at
+from nst_tf.request.options import Options, steps_at
 
 
 class Plan(NamedTuple):

@@ -9,12 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from nst_tf import presets
 from nst_tf.files import record
-from nst_tf.options import Options
 from nst_tf.page import brush, folder, form, painting, recipes, stage
 from nst_tf.page.layout import Parts
 from nst_tf.page.visits import Visits
+from nst_tf.request import presets
+from nst_tf.request.options import Options
 
 DEVICE = "device"  # what runs queue for: one at a time
 KEPT = 24  # pictures of a visit

@@ -11,8 +11,8 @@ from typing import Any
 
 import gradio as gr
 
-from nst_tf import presets
-from nst_tf.options import OPTIMIZERS, Options
+from nst_tf.request import presets
+from nst_tf.request.options import OPTIMIZERS, Options
 
 STYLES = 4  # paintings, at most
 # What comes first: its name, and where its slider begins, ends, how it steps.

@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from nst_tf import presets
-from nst_tf.options import Options
 from nst_tf.page import brush, form, stage
+from nst_tf.request import presets
+from nst_tf.request.options import Options
 
 SYSTEM = ("system-ui", "sans-serif")
 FIXED = ("ui-monospace", "monospace")

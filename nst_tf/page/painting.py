@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_tf import forecast as forecast_
-from nst_tf import run as run_
 from nst_tf.files import images, record
 from nst_tf.files import sizes as sizes_
-from nst_tf.inputs import Inputs
-from nst_tf.inputs import prepare as prepare_
 from nst_tf.machine import memory
-from nst_tf.options import Options
 from nst_tf.page import folder
-from nst_tf.result import Result
-from nst_tf.values import SMALLEST
+from nst_tf.request.options import Options
+from nst_tf.request.values import SMALLEST
+from nst_tf.stylization import forecast as forecast_
+from nst_tf.stylization import run as run_
+from nst_tf.stylization.inputs import Inputs
+from nst_tf.stylization.inputs import prepare as prepare_
+from nst_tf.stylization.result import Result
 
 UPLOAD_PIXELS = 50_000_000  # of a picture that is sent
 PREVIEW = 640  # pixels, long side of the picture while it is painted

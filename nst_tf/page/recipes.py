@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from nst_tf.files import record
-from nst_tf.inputs import identity
 from nst_tf.page import folder, form
+from nst_tf.stylization.inputs import identity
 
 Samples = Mapping[str, Sequence[Path]]
 

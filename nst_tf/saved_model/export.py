@@ -22,7 +22,7 @@ from nst_tf.engine import transfer, vgg
 from nst_tf.files import record
 from nst_tf.files import weights as weights_
 from nst_tf.machine.plan import anywhere
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 from nst_tf.saved_model import graph
 
 ENCODED = tf.TensorSpec([], tf.string)

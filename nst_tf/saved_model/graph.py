@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from nst_tf.engine import coloring, transfer
-from nst_tf.options import Options, steps_at
+from nst_tf.request.options import Options, steps_at
 
 LONGEST = 10**7  # steps, where --max_steps does not say
 WEIGHTS = "content_weight", "style_weight", "tv_weight", "detail_weight"

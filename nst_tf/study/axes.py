@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nst_tf.options import Options
-from nst_tf.values import suggest
+from nst_tf.request.options import Options
+from nst_tf.request.values import suggest
 
 
 class Choice(NamedTuple):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nst_tf.engine import tiles
-from nst_tf.networks import LAYERS
-from nst_tf.values import layer_name
+from nst_tf.request.networks import LAYERS
+from nst_tf.request.values import layer_name
 
 
 class Field(NamedTuple):

@@ -10,7 +10,7 @@ Image Representations by Inverting Them" (CVPR 2015, [4]).
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 from nst_tf.study.axes import Axis, Choice
 
 _STYLE_LAYERS = Options().style_layers

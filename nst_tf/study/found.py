@@ -10,12 +10,12 @@ import numpy as np
 
 from nst_tf.engine import vgg
 from nst_tf.files import images, record
-from nst_tf.networks import NETWORKS
+from nst_tf.request.networks import NETWORKS
+from nst_tf.request.values import SMALLEST, layer_name, suggest
 from nst_tf.study import sheets
 from nst_tf.study.fields import Field, field
 from nst_tf.study.gradients import Lens
 from nst_tf.study.peaks import Seen
-from nst_tf.values import SMALLEST, layer_name, suggest
 
 COUNT = 9  # patches of a unit
 

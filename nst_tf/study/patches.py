@@ -15,11 +15,11 @@ from nst_tf.engine import vgg
 from nst_tf.files import images, record
 from nst_tf.files import weights as weights_
 from nst_tf.machine import devices
-from nst_tf.networks import NETWORKS
+from nst_tf.request.networks import NETWORKS
+from nst_tf.request.values import suggest
 from nst_tf.study.found import COUNT, Found, layer_names, name_of, read
 from nst_tf.study.gradients import Lens
 from nst_tf.study.peaks import Seen, Watcher, merged
-from nst_tf.values import suggest
 
 LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
 # As they were trained.

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.engine import tiles
-from nst_tf.networks import LAYERS
+from nst_tf.request.networks import LAYERS
 from nst_tf.study.fields import Field, field
 
 

@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nst_tf import inputs as inputs_
-from nst_tf import run
 from nst_tf.files import images, record
 from nst_tf.files import weights as weights_
-from nst_tf.options import Options
-from nst_tf.result import Result
+from nst_tf.request.options import Options
 from nst_tf.study import sheets
 from nst_tf.study.axes import Axis
+from nst_tf.stylization import inputs as inputs_
+from nst_tf.stylization import run
+from nst_tf.stylization.result import Result
 
 MOST = 1000  # cells
 ROW = 6  # pictures side by side where there is but one axis

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from nst_tf.batches import batch as batch_
 from nst_tf.batches import cluster, failures, stream
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 from nst_tf.terminal import flags
 
 OWN = ("content", "style", "manifest", "output", "name", "pair", "index")

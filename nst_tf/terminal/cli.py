@@ -8,11 +8,11 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from nst_tf import presets as presets_
 from nst_tf.machine import environment
-from nst_tf.options import Options
+from nst_tf.request import presets as presets_
+from nst_tf.request.options import Options
+from nst_tf.request.values import SMALLEST, suggest
 from nst_tf.terminal import flags
-from nst_tf.values import SMALLEST, suggest
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -123,8 +123,8 @@ def plan(arguments: list[str]) -> int:
     else:
         size = _size(given.flags["size"])
     with environment.unheard():
-        from nst_tf import forecast
         from nst_tf.machine import devices
+        from nst_tf.stylization import forecast
     devices.select(given.flags["device"])
     if options.network != "vgg19_slim":  # what kernels hold does not count
         options = options.replace(weights="random")
@@ -150,8 +150,8 @@ def recolor(arguments: list[str]) -> int:
     if "color_image" not in typed:
         typed = {"color": given.flags["color"], **typed}
     with environment.unheard():
-        from nst_tf import recolor as recolor_
         from nst_tf.files import images, record
+        from nst_tf.stylization import recolor as recolor_
     suffix = images.check_suffix(output)
     read = [given.flags[name] for name in ("picture", "content", "color_image")]
     record.check_path(output, "output", (), [path for path in read if path])

@@ -4,10 +4,10 @@ from fractions import Fraction
 
 import tensorflow as tf
 
-from nst_tf import presets
 from nst_tf.files import record
 from nst_tf.machine import devices, memory
-from nst_tf.options import Options
+from nst_tf.request import presets
+from nst_tf.request.options import Options
 from nst_tf.terminal import flags, session
 from nst_tf.terminal.bar import TIMED, Bar
 from nst_tf.video import clips

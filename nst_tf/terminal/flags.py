@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from nst_tf.options import OPTIMIZERS, Options
+from nst_tf.request.options import OPTIMIZERS, Options
 from nst_tf.terminal.tables import (
     FLAGS,
     GROUPS,

@@ -4,9 +4,9 @@ import math
 import time
 from pathlib import Path
 
-from nst_tf.forecast import duration, pixels_seen, seconds
-from nst_tf.result import Result
-from nst_tf.run import Run
+from nst_tf.stylization.forecast import duration, pixels_seen, seconds
+from nst_tf.stylization.result import Result
+from nst_tf.stylization.run import Run
 from nst_tf.terminal.bar import Bar
 
 LONG = 10e6  # pixels times steps: less is done before a forecast has paid

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from nst_tf import inputs as inputs_
-from nst_tf import presets
-from nst_tf import run as run_
 from nst_tf.files import record
 from nst_tf.machine import devices, memory
-from nst_tf.options import Options
-from nst_tf.result import Result
+from nst_tf.request import presets
+from nst_tf.request.options import Options
+from nst_tf.stylization import inputs as inputs_
+from nst_tf.stylization import run as run_
+from nst_tf.stylization.result import Result
 from nst_tf.terminal import flags
 from nst_tf.terminal.progress import Progress
 from nst_tf.terminal.writers import Writers

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from nst_tf import presets
 from nst_tf.batches import cluster, stream
 from nst_tf.batches.jobs import Job
 from nst_tf.files import images, record
 from nst_tf.machine import devices, memory
-from nst_tf.options import Options
-from nst_tf.result import Result
+from nst_tf.request import presets
+from nst_tf.request.options import Options
+from nst_tf.request.values import suggest
 from nst_tf.study import found as found_
 from nst_tf.study import patches as patches_
 from nst_tf.study import sheets
@@ -23,10 +23,10 @@ from nst_tf.study import sweep as sweep_
 from nst_tf.study.axes import parse_axis
 from nst_tf.study.figures import FIGURES
 from nst_tf.study.sweep import Painted
+from nst_tf.stylization.result import Result
 from nst_tf.terminal import flags
 from nst_tf.terminal.bar import TIMED, Bar
 from nst_tf.terminal.session import STOPPED, stop_signals
-from nst_tf.values import suggest
 
 
 def patches(given: flags.Given) -> int:

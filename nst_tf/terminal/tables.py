@@ -6,7 +6,7 @@ Standard library and the tables of options only.
 import dataclasses
 from typing import Any, NamedTuple
 
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 from nst_tf.study.figures import FIGURES
 from nst_tf.video.settings import Settings
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from nst_tf.files import images, record
-from nst_tf.result import Result
-from nst_tf.run import Run
+from nst_tf.stylization.result import Result
+from nst_tf.stylization.run import Run
 
 FRAMES = 60  # of an animation, when --every does not say
 SHEET = 8  # pictures of a progression, when --every does not say

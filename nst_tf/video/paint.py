@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nst_tf import inputs as inputs_
-from nst_tf import run
 from nst_tf.engine import coloring
 from nst_tf.engine.objective import Anchor
 from nst_tf.files import images, record, sizes
-from nst_tf.inputs import Inputs
-from nst_tf.options import Options
-from nst_tf.result import Result
+from nst_tf.request.options import Options
+from nst_tf.stylization import inputs as inputs_
+from nst_tf.stylization import run
+from nst_tf.stylization.inputs import Inputs
+from nst_tf.stylization.result import Result
 from nst_tf.video import clips, flow
 from nst_tf.video.folder import Folder
 from nst_tf.video.settings import Settings

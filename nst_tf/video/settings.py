@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any
 
-from nst_tf.values import validate
+from nst_tf.request.values import validate
 
 MOST_EARLIER = 6
 

@@ -32,8 +32,8 @@ from pathlib import Path
 
 from nst_tf.files import record
 from nst_tf.machine import environment
-from nst_tf.networks import LAYERS
-from nst_tf.options import OPTIMIZERS, Options
+from nst_tf.request.networks import LAYERS
+from nst_tf.request.options import OPTIMIZERS, Options
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]

@@ -22,9 +22,9 @@ from pathlib import Path
 import benchmark
 import numpy as np
 
-from nst_tf import presets
 from nst_tf.files import images, record
-from nst_tf.options import Options
+from nst_tf.request import presets
+from nst_tf.request.options import Options
 
 # By name: the yardstick, the preset of nst_tf, and its steps.
 CONTENDERS = {

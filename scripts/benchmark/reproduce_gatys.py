@@ -31,7 +31,7 @@ from PIL import Image
 
 from nst_tf.files import record
 from nst_tf.machine import environment
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 
 environment.prepare()  # before TensorFlow
 # What his notebook printed. It counts from 1 and prints one ahead: "50" is
@@ -89,8 +89,8 @@ def resized(path: Path, short: int) -> Image.Image:
 
 def paint(given: argparse.Namespace) -> list[dict]:
     """Runs, or goes on with, the run; rows of costs, one an evaluation."""
-    from nst_tf import inputs
-    from nst_tf.run import Run
+    from nst_tf.stylization import inputs
+    from nst_tf.stylization.run import Run
 
     files = given.output / "costs.csv", given.output / "checkpoint.npz"
     content = resized(given.content, given.short)

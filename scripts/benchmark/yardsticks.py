@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from nst_tf.networks import LAYERS
-from nst_tf.options import Options
+from nst_tf.request.networks import LAYERS
+from nst_tf.request.options import Options
 
 
 def run_nst_tf(job: dict) -> dict:
@@ -346,8 +346,8 @@ def objective(
 
 def run_prepare(job: dict) -> dict:
     """Writes what the plain programs read: pictures as nst_tf sees them."""
-    from nst_tf import inputs
     from nst_tf.files import weights
+    from nst_tf.stylization import inputs
 
     options, sizes = Options.from_dict(job["options"]), {}
     used = options.layer_names()

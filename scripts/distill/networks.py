@@ -10,7 +10,7 @@ import tensorflow as tf
 from nst_tf.engine import vgg
 from nst_tf.formulas import losses
 from nst_tf.machine import devices
-from nst_tf.networks import LAYERS as ALL_LAYERS
+from nst_tf.request.networks import LAYERS as ALL_LAYERS
 
 LAYERS = ALL_LAYERS[:13]  # block1_conv1 ... block5_conv1
 LOSS_WEIGHTS = {  # of the layers that are taught

@@ -27,7 +27,7 @@ from networks import (
 from nst_tf.engine import transfer, vgg
 from nst_tf.files import images
 from nst_tf.formulas import optimizers
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 
 DEFAULTS = Options()
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from nst_tf.engine import coloring
 from nst_tf.files import images
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 
 ASPECT = 0.01  # by how much two pictures' aspects may differ
 

@@ -11,10 +11,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nst_tf import values
-from nst_tf.networks import NETWORKS
-from nst_tf.paper import Paper
-from nst_tf.values import Layers
+from nst_tf.request import values
+from nst_tf.request.networks import NETWORKS
+from nst_tf.request.paper import Paper
+from nst_tf.request.values import Layers
 
 # What each optimiser understands, with its defaults.
 OPTIMIZERS: dict[str, dict[str, Any]] = {

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from nst_tf import run
 from nst_tf.engine import tiles, transfer
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.machine.plan import Plan, Scale, resolve
-from nst_tf.networks import NETWORKS
-from nst_tf.options import Options
+from nst_tf.request.networks import NETWORKS
+from nst_tf.request.options import Options
+from nst_tf.stylization import run
 
 SAMPLE = 256  # pixels, the side of the picture that is timed, at most
 

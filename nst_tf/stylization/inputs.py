@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_tf import places as places_
 from nst_tf.engine import coloring
 from nst_tf.engine.objective import Anchor, Places
 from nst_tf.files import images, sizes
 from nst_tf.files import weights as weights_
 from nst_tf.machine.plan import Plan, resolve, scaled
-from nst_tf.options import PICTURES, Options
+from nst_tf.request.options import PICTURES, Options
+from nst_tf.stylization import places as places_
 
 SMALL = 0.4  # a style shorter than this, of the result, gets a warning
 

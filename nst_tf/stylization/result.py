@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.files import images, record
-from nst_tf.options import Options
+from nst_tf.request.options import Options
 
 
 @dataclasses.dataclass(frozen=True)

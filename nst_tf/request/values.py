@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nst_tf.networks import NETWORKS
-from nst_tf.paper import Paper
+from nst_tf.request.networks import NETWORKS
+from nst_tf.request.paper import Paper
 
 Layers = tuple[tuple[str, float], ...]
 SMALLEST = 16  # pixels, the side of what any network takes

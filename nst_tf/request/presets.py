@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from nst_tf.options import OPTIMIZERS, Options
-from nst_tf.values import suggest
+from nst_tf.request.options import OPTIMIZERS, Options
+from nst_tf.request.values import suggest
 
 WEIGHTS = "content_weight", "style_weight"  # what a strength stands for
 
@@ -74,6 +74,6 @@ def _option(line: str) -> tuple[str, Any]:
 
 def _folder() -> Path:
     """configs/, installed inside the package or beside it in a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     inside, beside = package / "configs", package.parent / "configs"
     return inside if inside.is_dir() else beside

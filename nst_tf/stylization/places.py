@@ -9,7 +9,7 @@ from nst_tf.engine import tiles
 from nst_tf.engine.objective import Places
 from nst_tf.engine.sight import FEWEST
 from nst_tf.files import images
-from nst_tf.options import ALPHA, EVERYWHERE, Options
+from nst_tf.request.options import ALPHA, EVERYWHERE, Options
 
 ASPECT = 0.01  # how far a mask's aspect may be from its picture's
 Size = tuple[int, int]

@@ -19,10 +19,10 @@ from nst_tf.engine.objective import WHOLE, Places
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.files import record
 from nst_tf.files import weights as weights_
-from nst_tf.inputs import Inputs, prepare
 from nst_tf.machine.plan import Plan
-from nst_tf.options import Options
-from nst_tf.result import Result
+from nst_tf.request.options import Options
+from nst_tf.stylization.inputs import Inputs, prepare
+from nst_tf.stylization.result import Result
 
 
 def stylize(content, style, *, options=None, **overrides) -> Result:

@@ -1,0 +1,1 @@
+"""What is asked for: read, validated, in one table; standard library only."""

@@ -1,0 +1,1 @@
+"""One run: pictures, masks and options in, an iterator of results out."""
