@@ -96,6 +96,7 @@ class Objective(tf.Module):
       statistic: how styles are compared.
       sizes: see `Sight`; of a statistic that wants features scaled.
       order: see `Sight`.
+      at_once: see `Sight`.
 
     Attributes:
       features: image -> `{layer: features}`.
@@ -114,6 +115,7 @@ class Objective(tf.Module):
         statistic: Statistic = STATISTICS["gram"],
         sizes: Mapping[str, float] | None = None,
         order: Sequence[str] = LAYERS,
+        at_once: bool = False,
     ):
         super().__init__(name="objective")
         # A SavedModel finds a Keras model's variables only when they are
@@ -132,6 +134,7 @@ class Objective(tf.Module):
             statistic,
             sizes if statistic.scaled else None,
             order,
+            at_once,
         )
         self._statistic = statistic
         self.features = AnySize(sight.features)
@@ -254,13 +257,14 @@ class Objective(tf.Module):
 
     def _costs(self, means: Means, targets, numbers) -> Costs:
         masks = targets.masks
-        style_layers = {
-            layer: tf.reduce_sum(
-                masks.areas.get(layer, 1.0)
-                * self._statistic.cost(targets.style[layer], means.style[layer])
+        style_layers = {}
+        for layer in self._style_layers:
+            cost = self._statistic.cost(
+                targets.style[layer], means.style[layer]
             )
-            for layer in self._style_layers
-        }
+            if layer in masks.areas:
+                cost = tf.reduce_sum(masks.areas[layer] * cost)
+            style_layers[layer] = tf.reshape(cost, [])
         content = _weighted(means.content, self._content_layers)
         style = _weighted(style_layers, self._style_layers)
         total = losses.total_cost(
@@ -358,8 +362,10 @@ class Objective(tf.Module):
 
 def _weighted(terms: Features, weights: Mapping[str, float]) -> tf.Tensor:
     """sum_l lambda_l J_l, a scalar; 0 where there are none."""
-    parts = [weight * terms[layer] for layer, weight in weights.items()]
-    return tf.add_n([tf.zeros([]), *parts])
+    if not weights:
+        return tf.zeros([])
+    parts = tf.stack([terms[layer] for layer in weights])
+    return tf.reduce_sum(tf.stack([*weights.values()]) * parts)
 
 
 def _gradients(total: tf.Tensor, means: Means) -> Means:

@@ -58,6 +58,7 @@ class Sight:
       statistic: what the moments of a style layer are.
       sizes: `{layer: size}` that features are divided by before moments.
       order: all layers that the network has, each of the one before.
+      at_once: see `losses.gram_matrix`.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Sight:
         statistic: Statistic = STATISTICS["gram"],
         sizes: Mapping[str, float] | None = None,
         order: Sequence[str] = LAYERS,
+        at_once: bool = False,
     ):
         self.network = network
         self.content_layers = tuple(content_layers)
@@ -84,6 +86,7 @@ class Sight:
             for layer, matrix in (projections or {}).items()
         }
         self._statistic, self._sizes = statistic, dict(sizes or {})
+        self._at_once = at_once
 
     def tiled(self, image: tf.Tensor) -> bool:
         """Whether an image is looked at in tiles: not if known to fit one."""
@@ -250,7 +253,7 @@ class Sight:
         return moments
 
     def _of_region(self, seen: tf.Tensor, weight) -> tf.Tensor:
-        moments = self._statistic.moments(seen, weight)
+        moments = self._statistic.moments(seen, weight, self._at_once)
         return moments if weight is None else moments * tf.reduce_mean(weight)
 
 

@@ -27,14 +27,14 @@ class Statistic(NamedTuple):
     """How the style of a layer is compared.
 
     Fields:
-      moments: features [n, h, w, c] and a mask [n, h, w] or None -> moments
-        [n, m, m].
+      moments: features [n, h, w, c], a mask [n, h, w] or None, and whether all
+        at once -> moments [n, m, m].
       aim: a painting's moments -> what its cost needs, computed once.
       cost: (aim, moments of a picture) -> [n], 0 where they agree.
       scaled: whether features are to be divided by their layer's usual size.
     """
 
-    moments: Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor]
+    moments: Callable[[tf.Tensor, tf.Tensor | None, bool], tf.Tensor]
     aim: Callable[[tf.Tensor], Any]
     cost: Callable[[Any, tf.Tensor], tf.Tensor]
     scaled: bool
@@ -126,10 +126,17 @@ def _mean_and_covariance(moments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return mean, moments[..., :-1, :-1] - product
 
 
+@tf.custom_gradient
 def _gram_cost(style: tf.Tensor, moments: tf.Tensor) -> tf.Tensor:
-    """`losses.gram_cost` of each of n."""
-    squares = tf.math.squared_difference(style, moments)
-    return tf.reduce_mean(squares, [-2, -1]) / 4
+    """`losses.gram_cost` of each of n; its gradient in two operations."""
+    apart = moments - style
+    each = 1 / (4 * moments.shape[-1] ** 2)
+
+    def gradient(slope):
+        back = (2 * each * slope)[..., None, None] * apart
+        return -back, back
+
+    return each * tf.reduce_sum(tf.square(apart), [-2, -1]), gradient
 
 
 STATISTICS = {

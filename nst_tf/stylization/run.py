@@ -354,6 +354,7 @@ def _engine(
         options.pooling,
         arithmetic.precision,
         arithmetic.transposed,
+        arithmetic.at_once,
     )
     built = transfer.build(network, options, arithmetic, weights.projections)
     return built, weights._replace(kernels={})  # the network has them
