@@ -46,7 +46,6 @@ _VGG19 = Network(
         "block2_conv1": 0.002,
         "block3_conv1": 0.001,
         "block4_conv1": 0.0001,
-        "block5_conv1": 0.002,
     },
 )
 NETWORKS = {
