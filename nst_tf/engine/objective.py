@@ -61,6 +61,7 @@ class Targets(NamedTuple):
 
     content: Features  # features [1, h', w', c] of the content
     style: dict[str, Any]  # what the statistic needs of the styles
+    content_units: Features = {}  # what content costs are multiplied by
     masks: Masks = Masks()
     anchor: Anchor | tuple[()] = ()  # empty: none
     detail: Detail | tuple[()] = ()  # the same
@@ -94,7 +95,6 @@ class Objective(tf.Module):
         gradient then goes back through the network scaled.
       projections: see `Sight`.
       statistic: how styles are compared.
-      sizes: see `Sight`; of a statistic that wants features scaled.
       order: see `Sight`.
       at_once: see `Sight`.
 
@@ -113,7 +113,6 @@ class Objective(tf.Module):
         float16: bool = False,
         projections: Mapping[str, Any] | None = None,
         statistic: Statistic = STATISTICS["gram"],
-        sizes: Mapping[str, float] | None = None,
         order: Sequence[str] = LAYERS,
         at_once: bool = False,
     ):
@@ -132,7 +131,6 @@ class Objective(tf.Module):
             devices,
             projections,
             statistic,
-            sizes if statistic.scaled else None,
             order,
             at_once,
         )
@@ -180,7 +178,14 @@ class Objective(tf.Module):
             else:
                 merged[layer] = tf.concat(moments, 0)
         aims = {k: self._statistic.aim(own) for k, own in merged.items()}
-        return Targets(kept, aims, self._masks(places))
+        targets = Targets(kept, aims, masks=self._masks(places))
+        if self._statistic.content_unit is None:
+            return targets
+        units = {
+            layer: tf.math.divide_no_nan(self._statistic.content_unit, energy)
+            for layer, energy in _energies(targets).items()
+        }
+        return targets._replace(content_units=units)
 
     def _masks(self, places: Places) -> Masks:
         """What the masks come to at each layer."""
@@ -212,15 +217,15 @@ class Objective(tf.Module):
 
     def content_energy(self, targets: Targets) -> tf.Tensor:
         """The content cost of features that are zero everywhere, a scalar."""
-        energies = {
-            layer: losses.content_cost(
-                seen,
-                tf.zeros_like(seen),
-                sight_.flat(targets.masks.content.get(layer)),
-            )
-            for layer, seen in targets.content.items()
-        }
-        return _weighted(energies, self._content_layers)
+        return self._content_cost(_energies(targets), targets)
+
+    def _content_cost(self, costs: Features, targets: Targets) -> tf.Tensor:
+        """sum_l lambda_l J_content_l, each in the statistic's unit if any."""
+        units = targets.content_units
+        weights = self._content_layers
+        if units:
+            costs = {layer: units[layer] * costs[layer] for layer in weights}
+        return _weighted(costs, weights)
 
     def costs(
         self, image: tf.Tensor, targets: Targets, numbers: Numbers
@@ -265,7 +270,7 @@ class Objective(tf.Module):
             if layer in masks.areas:
                 cost = tf.reduce_sum(masks.areas[layer] * cost)
             style_layers[layer] = tf.reshape(cost, [])
-        content = _weighted(means.content, self._content_layers)
+        content = self._content_cost(means.content, targets)
         style = _weighted(style_layers, self._style_layers)
         total = losses.total_cost(
             content, style, numbers.content_weight, numbers.style_weight
@@ -358,6 +363,18 @@ class Objective(tf.Module):
             with tf.control_dependencies([back]):
                 stations, arrived = [here], [back + own(layer)]
         return tf.gradients(stations, image, arrived)[0] / scale
+
+
+def _energies(targets: Targets) -> Features:
+    """The content cost of each layer's features that are zero everywhere."""
+    return {
+        layer: losses.content_cost(
+            seen,
+            tf.zeros_like(seen),
+            sight_.flat(targets.masks.content.get(layer)),
+        )
+        for layer, seen in targets.content.items()
+    }
 
 
 def _weighted(terms: Features, weights: Mapping[str, float]) -> tf.Tensor:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.engine import vgg
 from nst_tf.engine.objective import (
     WHOLE,
     Anchor,
@@ -25,7 +24,7 @@ from nst_tf.engine.tracing import whole_or_tiled
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.optimizers import Optimizer
 from nst_tf.formulas.statistics import STATISTICS
-from nst_tf.request.networks import LAYERS, NETWORKS
+from nst_tf.request.networks import NETWORKS
 from nst_tf.request.options import PAIRS, Options
 
 # What the default weights make of alpha E_C / (beta J_S), see `_balanced`.
@@ -396,7 +395,6 @@ def build(
         float16=arithmetic.precision == "mixed_float16",
         projections=projections,
         statistic=STATISTICS[options.style_statistic],
-        sizes=dict(zip(LAYERS, vgg.FEATURE_SIZES, strict=True)),
         order=NETWORKS[options.network].layers,
         at_once=arithmetic.at_once,
     )
