@@ -86,6 +86,11 @@ def _check_folder(folder: Path) -> None:
             "Choose another, such as the next version number beside it."
         )
     record.check_path(folder / record.INSIDE, "output")
+    if record.printable(whole := str(folder.absolute())) != whole:
+        raise ValueError(
+            "`output` should be UTF-8, for TensorFlow writes it; received "
+            f'"{record.printable(whole)}". Choose another name.'
+        )
 
 
 def _stored(network: keras.Model, dtype: str) -> list[tf.Variable]:

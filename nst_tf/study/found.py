@@ -95,7 +95,7 @@ class Found:
     def save_record(self, path: str | os.PathLike) -> None:
         """Writes the list of patches as JSON, a mapping each."""
         rows = [patch._asdict() for patch in self.patches()]
-        record.write(path, (record.to_json(rows) + "\n").encode())
+        record.write(path, record.to_json(rows) + "\n")
 
     def _patches(self) -> Iterator[tuple[Patch, int]]:
         """Each patch and the number of its picture."""
