@@ -26,10 +26,11 @@ FEW = {
 
 def paint(pictures, **options):
     """By an engine of its own."""
-    run._engine.cache_clear()
-    return nst_tf.stylize(
-        *pictures, **{"precision": "float32", **FEW, **options}
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_engine", run._engine.__wrapped__)
+        return nst_tf.stylize(
+            *pictures, **{"precision": "float32", **FEW, **options}
+        )
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import kept
 
 from nst_tf.engine import transfer, vgg
 from nst_tf.engine.objective import Objective
@@ -18,6 +19,7 @@ RATES = {"adam": 0.02, "adagrad": 0.05, "sgd": 1e-7, "lbfgs": 0.0}
 NUMBERS = transfer.Numbers(10.0, 40.0, 3.0, 0.02)
 
 
+@kept
 def engine(
     kernels,
     name="adam",
