@@ -197,6 +197,6 @@ def test_a_clip_and_its_frames(folder):
 
 
 def test_an_export_refuses_before_any_work(folder, monkeypatch):
-    monkeypatch.setattr(export.network_, "features_model", None)
+    monkeypatch.setattr(export.weights_, "network", None)
     with pytest.raises(ValueError, match=r"`output` should be UTF-8.*\\udce9"):
         export.save("model")

@@ -11,6 +11,7 @@ import re
 import tempfile
 import time
 import urllib.request
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,7 +22,9 @@ import numpy as np
 from nst_tf.backend import defaults, keras
 from nst_tf.engine import network as network_
 from nst_tf.engine import vgg
+from nst_tf.engine.transfer import Arithmetic
 from nst_tf.request.networks import NETWORKS
+from nst_tf.request.options import Options
 from nst_tf.request.values import suggest
 
 
@@ -64,6 +67,25 @@ class Weights(NamedTuple):
     warning: str  # '' or what they cost in fidelity and how to mend it
     network: str = "vgg19"  # one of `NETWORKS`
     projections: Mapping[str, np.ndarray] | None = None
+
+
+def network(
+    options: Options, arithmetic: Arithmetic
+) -> tuple[keras.Model, Weights]:
+    """The network that the options ask for, and its weights; see `load`."""
+    layers = options.layer_names()
+    found = load(options.weights, options.seed, options.network, layers)
+    if found.warning:
+        warnings.warn(found.warning, UserWarning, stacklevel=3)
+    built = network_.features_model(
+        found.network,
+        found.kernels,
+        layers,
+        options.pooling,
+        arithmetic.precision,
+        arithmetic.transposed,
+    )
+    return built, found
 
 
 def load(

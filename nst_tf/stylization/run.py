@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from nst_tf import backend
 from nst_tf.engine import coloring, transfer
-from nst_tf.engine import network as network_
 from nst_tf.engine.objective import WHOLE, Places
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.files import record
@@ -313,20 +312,7 @@ def engine(
 def _engine(
     options: Options, arithmetic: Arithmetic, variable: str | None
 ) -> tuple[transfer.Transfer, weights_.Weights]:
-    layers = options.layer_names()
-    weights = weights_.load(
-        options.weights, options.seed, options.network, layers
-    )
-    if weights.warning:
-        warnings.warn(weights.warning, UserWarning, stacklevel=2)
-    network = network_.features_model(
-        weights.network,
-        weights.kernels,
-        layers,
-        options.pooling,
-        arithmetic.precision,
-        arithmetic.transposed,
-    )
+    network, weights = weights_.network(options, arithmetic)
     built = transfer.build(network, options, arithmetic, weights.projections)
     return built, weights._replace(kernels={})  # the network has them
 
