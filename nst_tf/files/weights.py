@@ -318,8 +318,12 @@ def _named_kernels(path: Path, network: str) -> vgg.Kernels | None:
 
 
 def _kernels_by_keras(path: Path, network: str) -> vgg.Kernels:
+    import h5py
+
     application = PUBLISHED[network].application
-    for top in (False, True):
+    known = h5py.is_hdf5(path) or zipfile.is_zipfile(path)
+    # With its top, VGG-19 takes half a gigabyte.
+    for top in (False, True) if known else ():
         model = getattr(keras.applications, application)(
             weights=None, include_top=top
         )
