@@ -99,8 +99,9 @@ def lbfgs(history, dtype=np.float64):
         lambda x: tf.TensorSpec([None] if len(x.shape) else [], x.dtype),
         arguments,
     )
-    curvatures = tf.TensorSpec([history], tf.float64)
-    slots = signature[-1]._replace(curvatures=curvatures)
+    slots = signature[-1]
+    numbers = tf.TensorSpec(arguments[-1].numbers.shape, tf.float64)
+    slots = slots._replace(numbers=numbers)
     return optimizer._replace(
         update=tf.function(
             optimizer.update, (*signature[:-1], slots), autograph=False
@@ -416,8 +417,9 @@ def test_lbfgs_survives_a_cost_rounded_off(grain):
 def test_lbfgs_leaves_a_history_that_points_uphill(wrong):
     start = tf.constant([0.5, -0.25], tf.float64)
     image, slots, _ = walk(lbfgs(3), plain(rosenbrock), start, 6)
-    curvatures = tf.fill([3], tf.constant(wrong, tf.float64))
-    slots = slots._replace(curvatures=curvatures)
+    mixed = tf.linalg.diag(tf.fill([3], tf.constant(wrong, tf.float64)))
+    known = slots.known._replace(mixed=mixed)
+    slots = slots._replace(numbers=optimizers._packed(known))
     for _ in range(60):
         found = value_and_gradient(rosenbrock, image)
         image, slots = lbfgs(3).update(image, *found, slots)

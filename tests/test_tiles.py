@@ -46,7 +46,6 @@ def engine(
             tile=tile,
             devices=devices,
             statistic=STATISTICS[statistic],
-            sizes=dict.fromkeys(layers, 5.0),
             order=NETWORKS[vgg_name].layers,
         ),
         method if takes_rate else lambda rate: method(),

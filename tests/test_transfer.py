@@ -10,7 +10,7 @@ from conftest import kept
 from nst_tf.engine import transfer, vgg
 from nst_tf.engine.objective import Objective
 from nst_tf.formulas import losses, optimizers
-from nst_tf.formulas.statistics import STATISTICS
+from nst_tf.formulas.statistics import CONTENT_UNIT, STATISTICS
 from nst_tf.request.options import OPTIMIZERS
 
 CONTENT_LAYERS = (("block4_conv2", 1.0),)
@@ -43,7 +43,6 @@ def engine(
         jit,
         float16=float16,
         statistic=STATISTICS[statistic],
-        sizes=dict.fromkeys(layers, 5.0),
     )
     return transfer.Transfer(objective, build, 0, range_weight)
 
@@ -87,6 +86,20 @@ def test_costs_are_the_formulas(tiny_kernels, pictures, adam):
     np.testing.assert_allclose(costs.tv, tv, rtol=1e-6)
     total = 10 * expected_content + 40 * expected_style + 3 * tv
     np.testing.assert_allclose(costs.total, total, rtol=1e-5)
+
+
+def test_content_beside_wasserstein_is_the_share_lost(tiny_kernels, pictures):
+    content, styles, blend, _ = start(pictures)
+    objective = engine(tiny_kernels, statistic="wasserstein").objective
+    targets = objective.targets(content, styles, blend)
+    image = tf.constant(pictures[0][None, ::-1])
+    network = vgg.features_model(tiny_kernels, ["block4_conv2"])
+    aim, seen = (network(each)["block4_conv2"] for each in (content, image))
+    lost = np.mean(np.square(aim - seen)) / np.mean(np.square(aim))
+    costs = objective.costs(image, targets, NUMBERS)
+    np.testing.assert_allclose(costs.content, CONTENT_UNIT * lost, rtol=1e-4)
+    energy = objective.content_energy(targets)
+    np.testing.assert_allclose(energy, CONTENT_UNIT, rtol=1e-5)
 
 
 def test_the_merged_styles_have_the_gradient_of_each_on_its_own(pictures, adam):

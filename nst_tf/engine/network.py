@@ -13,12 +13,13 @@ def features_model(
     pooling: str,
     precision: str,
     transposed: tuple[bool, bool],
+    at_once: bool = False,
 ) -> keras.Model:
     """From image to features; the arguments are `vgg.features_model`'s."""
     if network == "inception_v3":
         return inception.features_model(kernels, layers, pooling, precision)
     return vgg.features_model(
-        kernels, layers, pooling, precision, transposed, network
+        kernels, layers, pooling, precision, transposed, network, at_once
     )
 
 

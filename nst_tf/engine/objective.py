@@ -61,6 +61,7 @@ class Targets(NamedTuple):
 
     content: Features  # features [1, h', w', c] of the content
     style: dict[str, Any]  # what the statistic needs of the styles
+    content_units: Features = {}  # what content costs are multiplied by
     masks: Masks = Masks()
     anchor: Anchor | tuple[()] = ()  # empty: none
     detail: Detail | tuple[()] = ()  # the same
@@ -94,8 +95,8 @@ class Objective(tf.Module):
         gradient then goes back through the network scaled.
       projections: see `Sight`.
       statistic: how styles are compared.
-      sizes: see `Sight`; of a statistic that wants features scaled.
       order: see `Sight`.
+      at_once: see `Sight`.
 
     Attributes:
       features: image -> `{layer: features}`.
@@ -112,8 +113,8 @@ class Objective(tf.Module):
         float16: bool = False,
         projections: Mapping[str, Any] | None = None,
         statistic: Statistic = STATISTICS["gram"],
-        sizes: Mapping[str, float] | None = None,
         order: Sequence[str] = LAYERS,
+        at_once: bool = False,
     ):
         super().__init__(name="objective")
         # A SavedModel finds a Keras model's variables only when they are
@@ -130,8 +131,8 @@ class Objective(tf.Module):
             devices,
             projections,
             statistic,
-            sizes if statistic.scaled else None,
             order,
+            at_once,
         )
         self._statistic = statistic
         self.features = AnySize(sight.features)
@@ -177,7 +178,14 @@ class Objective(tf.Module):
             else:
                 merged[layer] = tf.concat(moments, 0)
         aims = {k: self._statistic.aim(own) for k, own in merged.items()}
-        return Targets(kept, aims, self._masks(places))
+        targets = Targets(kept, aims, masks=self._masks(places))
+        if self._statistic.content_unit is None:
+            return targets
+        units = {
+            layer: tf.math.divide_no_nan(self._statistic.content_unit, energy)
+            for layer, energy in _energies(targets).items()
+        }
+        return targets._replace(content_units=units)
 
     def _masks(self, places: Places) -> Masks:
         """What the masks come to at each layer."""
@@ -209,15 +217,15 @@ class Objective(tf.Module):
 
     def content_energy(self, targets: Targets) -> tf.Tensor:
         """The content cost of features that are zero everywhere, a scalar."""
-        energies = {
-            layer: losses.content_cost(
-                seen,
-                tf.zeros_like(seen),
-                sight_.flat(targets.masks.content.get(layer)),
-            )
-            for layer, seen in targets.content.items()
-        }
-        return _weighted(energies, self._content_layers)
+        return self._content_cost(_energies(targets), targets)
+
+    def _content_cost(self, costs: Features, targets: Targets) -> tf.Tensor:
+        """sum_l lambda_l J_content_l, each in the statistic's unit if any."""
+        units = targets.content_units
+        weights = self._content_layers
+        if units:
+            costs = {layer: units[layer] * costs[layer] for layer in weights}
+        return _weighted(costs, weights)
 
     def costs(
         self, image: tf.Tensor, targets: Targets, numbers: Numbers
@@ -254,14 +262,15 @@ class Objective(tf.Module):
 
     def _costs(self, means: Means, targets, numbers) -> Costs:
         masks = targets.masks
-        style_layers = {
-            layer: tf.reduce_sum(
-                masks.areas.get(layer, 1.0)
-                * self._statistic.cost(targets.style[layer], means.style[layer])
+        style_layers = {}
+        for layer in self._style_layers:
+            cost = self._statistic.cost(
+                targets.style[layer], means.style[layer]
             )
-            for layer in self._style_layers
-        }
-        content = _weighted(means.content, self._content_layers)
+            if layer in masks.areas:
+                cost = tf.reduce_sum(masks.areas[layer] * cost)
+            style_layers[layer] = tf.reshape(cost, [])
+        content = self._content_cost(means.content, targets)
         style = _weighted(style_layers, self._style_layers)
         total = losses.total_cost(
             content, style, numbers.content_weight, numbers.style_weight
@@ -356,10 +365,24 @@ class Objective(tf.Module):
         return tf.gradients(stations, image, arrived)[0] / scale
 
 
+def _energies(targets: Targets) -> Features:
+    """The content cost of each layer's features that are zero everywhere."""
+    return {
+        layer: losses.content_cost(
+            seen,
+            tf.zeros_like(seen),
+            sight_.flat(targets.masks.content.get(layer)),
+        )
+        for layer, seen in targets.content.items()
+    }
+
+
 def _weighted(terms: Features, weights: Mapping[str, float]) -> tf.Tensor:
     """sum_l lambda_l J_l, a scalar; 0 where there are none."""
-    parts = [weight * terms[layer] for layer, weight in weights.items()]
-    return tf.add_n([tf.zeros([]), *parts])
+    if not weights:
+        return tf.zeros([])
+    parts = tf.stack([terms[layer] for layer in weights])
+    return tf.reduce_sum(tf.stack([*weights.values()]) * parts)
 
 
 def _gradients(total: tf.Tensor, means: Means) -> Means:

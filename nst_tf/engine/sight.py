@@ -56,8 +56,8 @@ class Sight:
       projections: `{layer: [c, c']}`, linear maps of what the network gives,
         to be the features of which everything else speaks.
       statistic: what the moments of a style layer are.
-      sizes: `{layer: size}` that features are divided by before moments.
       order: all layers that the network has, each of the one before.
+      at_once: see `losses.gram_matrix`.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Sight:
         devices: Sequence[str] = ("",),
         projections: Mapping[str, Any] | None = None,
         statistic: Statistic = STATISTICS["gram"],
-        sizes: Mapping[str, float] | None = None,
         order: Sequence[str] = LAYERS,
+        at_once: bool = False,
     ):
         self.network = network
         self.content_layers = tuple(content_layers)
@@ -83,7 +83,8 @@ class Sight:
             layer: tf.constant(matrix, tf.float32)
             for layer, matrix in (projections or {}).items()
         }
-        self._statistic, self._sizes = statistic, dict(sizes or {})
+        self._statistic = statistic
+        self._at_once = at_once
 
     def tiled(self, image: tf.Tensor) -> bool:
         """Whether an image is looked at in tiles: not if known to fit one."""
@@ -239,18 +240,14 @@ class Sight:
         if weights is not None:
             regions = [flat(one) for one in tf.split(weights, weights.shape[0])]
         moments = tf.concat([self._of_region(seen, r) for r in regions], 0)
-        ones = moments.shape[-1] - seen.shape[-1]  # channels of ones
         if layer in self._projections:
+            ones = moments.shape[-1] - seen.shape[-1]  # channels of ones
             matrix = _with_ones(self._projections[layer], ones)
             moments = tf.einsum("ak,nab,bl->nkl", matrix, moments, matrix)
-        if layer in self._sizes:
-            channels = moments.shape[-1] - ones
-            each = [1 / self._sizes[layer]] * channels + [1.0] * ones
-            moments *= tf.tensordot(each, each, 0)
         return moments
 
     def _of_region(self, seen: tf.Tensor, weight) -> tf.Tensor:
-        moments = self._statistic.moments(seen, weight)
+        moments = self._statistic.moments(seen, weight, self._at_once)
         return moments if weight is None else moments * tf.reduce_mean(weight)
 
 

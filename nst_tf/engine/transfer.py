@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.engine import vgg
 from nst_tf.engine.objective import (
     WHOLE,
     Anchor,
@@ -25,7 +24,7 @@ from nst_tf.engine.tracing import whole_or_tiled
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.optimizers import Optimizer
 from nst_tf.formulas.statistics import STATISTICS
-from nst_tf.request.networks import LAYERS, NETWORKS
+from nst_tf.request.networks import NETWORKS
 from nst_tf.request.options import PAIRS, Options
 
 # What the default weights make of alpha E_C / (beta J_S), see `_balanced`.
@@ -53,6 +52,8 @@ class Arithmetic(NamedTuple):
       jit: whether XLA compiles.
       transposed: how convolutions are computed, see `vgg.Convolution`.
       workers: names of the devices that share the tiles.
+      at_once: whether in few large operations, as GPUs like it, or in many
+        that take less memory.
     """
 
     precision: str = "float32"
@@ -60,6 +61,7 @@ class Arithmetic(NamedTuple):
     jit: bool = False
     transposed: tuple[bool, bool] = (False, False)
     workers: tuple[str, ...] = ("",)
+    at_once: bool = False
 
 
 class Snapshot(NamedTuple):
@@ -85,6 +87,8 @@ class Transfer(tf.Module):
         the total cost. An optimiser that is not boxed leaves that range, and
         what saving cuts off can cost more than all the rest.
       detailed: whether the image is held to the content's details.
+      at_once: whether the better of two images is chosen pixel by pixel: a
+        GPU need not be waited for, and a third image takes memory.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Transfer(tf.Module):
         margin: int = 0,
         range_weight: float = 0.0,
         detailed: bool = False,
+        at_once: bool = False,
     ):
         super().__init__(name="transfer")
         self.objective = objective
@@ -101,24 +106,28 @@ class Transfer(tf.Module):
         self._margin = margin
         self._range_weight = range_weight
         self._detailed = detailed
-        self.starting = whole_or_tiled(self._start)
+        self._at_once = at_once
+        self.starting = whole_or_tiled(self._evaluate)
         self.advancing = whole_or_tiled(self._advance)
 
-    def start(self, image: tf.Tensor, targets, numbers) -> State:
-        """The state of no steps: the image evaluated, fresh slots."""
+    def start(
+        self, image: tf.Tensor, targets, numbers, history: int | None = None
+    ) -> State:
+        """The state of no steps: the image evaluated, fresh slots.
+
+        `history` is how many pairs L-BFGS keeps, if not its own number.
+        """
         tiled = self.objective.tiled(image)
-        return self.starting[tiled](image, targets, numbers)
+        costs, gradient = self.starting[tiled](image, targets, numbers)
+        optimizer = self._optimizer(numbers.learning_rate)
+        own = () if history is None else (history,)
+        step, slots = tf.zeros([], tf.int32), optimizer.init(image, *own)
+        return State(step, image, costs, gradient, slots, image, costs)
 
     def advance(self, state: State, targets, numbers, until) -> State:
         """Steps until `state.step` is `until`, or the run has diverged."""
         tiled = self.objective.tiled(state.image)
         return self.advancing[tiled](state, targets, numbers, until)
-
-    def _start(self, image, targets, numbers, tiled: bool) -> State:
-        costs, gradient = self._evaluate(image, targets, numbers, tiled)
-        slots = self._optimizer(numbers.learning_rate).init(image)
-        step = tf.zeros([], tf.int32)
-        return State(step, image, costs, gradient, slots, image, costs)
 
     def _advance(self, state, targets, numbers, until, tiled: bool) -> State:
         optimizer = self._optimizer(numbers.learning_rate)
@@ -130,10 +139,10 @@ class Transfer(tf.Module):
             if optimizer.boxed:
                 image = tf.clip_by_value(image, 0.0, 1.0)
             costs, gradient = self._evaluate(image, targets, numbers, tiled)
-            best_image, best_costs = tf.cond(
+            best_image, best_costs = self._chosen(
                 costs.total < state.best_costs.total,  # never true of NaN
-                lambda: (image, costs),
-                lambda: (state.best_image, state.best_costs),
+                (image, costs),
+                (state.best_image, state.best_costs),
             )
             return (
                 State(
@@ -153,6 +162,17 @@ class Transfer(tf.Module):
             (state,),
             parallel_iterations=1,
         )[0]
+
+    def _chosen(self, condition: tf.Tensor, yes, no):
+        """An image and its costs, or the other image and its."""
+        if not self._at_once:
+            return tf.cond(condition, lambda: yes, lambda: no)
+        images, costs = zip(yes, no, strict=True)
+        numbers = [tf.stack(tf.nest.flatten(each)) for each in costs]
+        chosen = tf.unstack(tf.where(condition, *numbers))
+        return tf.where(condition, *images), tf.nest.pack_sequence_as(
+            costs[0], chosen
+        )
 
     def _evaluate(
         self, image, targets, numbers, tiled: bool
@@ -197,12 +217,14 @@ class Transfer(tf.Module):
         """The state whose flat list of tensors `arrays` is."""
         image, zero = tf.zeros([1, 1, 1, 3]), tf.zeros([])
         costs = self.objective.no_costs()
-        slots = self._optimizer(0.0).init(image)
-        shape = State(zero, image, costs, image, slots, image, costs)
+        optimizer = self._optimizer(0.0)
+        shape = State(
+            zero, image, costs, image, optimizer.init(image), image, costs
+        )
         missing = len(tf.nest.flatten(shape)) - len(arrays)
         if missing:  # pairs that the run had no room for
-            kept = len(slots.steps) - missing // 2
-            shape = shape._replace(slots=optimizers.fewer_pairs(slots, kept))
+            kept = len(shape.slots.steps) - missing // 2
+            shape = shape._replace(slots=optimizer.init(image, kept))
         flat = [tf.constant(array) for array in arrays]
         return tf.nest.pack_sequence_as(shape, flat)
 
@@ -274,10 +296,8 @@ class Transfer(tf.Module):
                 if targets.masks.given:
                     painted = tf.cast(targets.masks.free, tf.bool)
                     image = tf.where(painted, image, self._widened(small))
-                state = self.start(image, targets, own)
-                if history:
-                    slots = optimizers.fewer_pairs(state.slots, history[scale])
-                    state = state._replace(slots=slots)
+                pairs = history[scale] if history else None
+                state = self.start(image, targets, own, pairs)
                 yield self._snapshot(scale, state)
             image = small = None  # their memory is free for the steps
             if scale + 1 == len(factors):
@@ -359,8 +379,10 @@ def build(
     arguments = dict(options.optimizer_arguments())
     takes_rate = arguments.pop("learning_rate", None) is not None
     range_weight = arguments.pop("range_weight", 0.0)
-    if arguments.get("history") == "auto":
-        arguments["history"] = PAIRS
+    if options.optimizer == "lbfgs":
+        arguments["at_once"] = arithmetic.at_once
+        if arguments["history"] == "auto":
+            arguments["history"] = PAIRS
     method = functools.partial(
         getattr(optimizers, options.optimizer), **arguments
     )
@@ -373,8 +395,8 @@ def build(
         float16=arithmetic.precision == "mixed_float16",
         projections=projections,
         statistic=STATISTICS[options.style_statistic],
-        sizes=dict(zip(LAYERS, vgg.FEATURE_SIZES, strict=True)),
         order=NETWORKS[options.network].layers,
+        at_once=arithmetic.at_once,
     )
     by_rate = method if takes_rate else lambda rate: method()
     return Transfer(
@@ -383,6 +405,7 @@ def build(
         options.margin,
         range_weight,
         options.detail_weight > 0,
+        arithmetic.at_once,
     )
 
 

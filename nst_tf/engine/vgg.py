@@ -121,7 +121,7 @@ def _convolved(images, kernel, opposite, transposed: bool) -> tf.Tensor:
 
 def turned(kernel):
     """By half a circle, channels in and out exchanged."""
-    return keras.ops.transpose(keras.ops.flip(kernel, (0, 1)), (0, 1, 3, 2))
+    return tf.transpose(tf.reverse(kernel, (0, 1)), (0, 1, 3, 2))
 
 
 @no_remat()
@@ -132,6 +132,7 @@ def features_model(
     precision: str = "float32",
     transposed: tuple[bool, bool] = (False, False),
     network: str = "vgg19",
+    at_once: bool = False,
 ) -> keras.Model:
     """Builds the network from image to the features asked for.
 
@@ -144,6 +145,8 @@ def features_model(
         the convolutions compute in.
       transposed: how they compute, see `Convolution`; to the same result.
       network: whose convolutions they are: `vgg19`, `vgg19_slim` or `vgg16`.
+      at_once: whether all features are kept until the way back: fewer
+        operations, and more memory.
 
     Returns:
       A model from `[n, h, w, 3]` RGB in [0, 1] to `{layer: [n, h', w', c]}`,
@@ -179,7 +182,7 @@ def features_model(
             name=layer,
             dtype=dtype,
             data_format="channels_last",
-            kept=layer in wanted,
+            kept=at_once or layer in wanted,
             transposed=transposed,
         )(x)
         if layer in wanted:

@@ -84,6 +84,7 @@ def network(
         options.pooling,
         arithmetic.precision,
         arithmetic.transposed,
+        arithmetic.at_once,
     )
     return built, found
 

@@ -84,7 +84,9 @@ def component(name: str, options: Options) -> gr.components.Component:
 
 def shown(options: Options) -> dict[str, Any]:
     """The options as the form has them: numbers, choices, text."""
-    usual = Options(network=options.network)
+    usual = Options(
+        network=options.network, style_statistic=options.style_statistic
+    )
     return {
         field.name: _shown(
             field, getattr(options, field.name), getattr(usual, field.name)
@@ -191,6 +193,10 @@ def _info(field: dataclasses.Field) -> str:
     if field.name.endswith("_layers"):
         usual = getattr(Options(), field.name)
         text += ", of vgg19 " + ", ".join(f"{n}:{v:g}" for n, v in usual)
+    elif field.default is None and getattr(Options(), field.name) is not None:
+        usual = getattr(Options(), field.name)
+        shown = f"{usual:g}" if is_number(field) else usual
+        text += f"; usually {shown}"
     if own:
         text += "; usually " + ", ".join(
             f"{n} {v}" if isinstance(v, str) else f"{n} {v:g}"

@@ -36,7 +36,11 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"learning_rate": 1e-6, "decay": 1.0, "momentum": 0.9},
 }
 PAIRS = 10  # that L-BFGS keeps where there is room
-STATISTICS = "gram", "wasserstein"  # see formulas/statistics.py
+# How styles are compared (formulas/statistics.py), and what each way wants.
+STATISTICS: dict[str, dict[str, Any]] = {
+    "gram": {"pooling": "avg", "tv_weight": 1e6},
+    "wasserstein": {"pooling": "max", "tv_weight": 1.6e7},
+}
 ALPHA, EVERYWHERE = "alpha", "all"  # masks that are no file
 # The options that name pictures, and the words that name none.
 PICTURES: dict[str, tuple[str, ...]] = {
@@ -50,6 +54,20 @@ PICTURES: dict[str, tuple[str, ...]] = {
 # Long side in pixels of the coarsest size that is chosen for any picture:
 # what VGG-19 sees at once is then a large part of it, and strokes are broad.
 COARSEST = 256
+
+
+def usual(network: str, statistic: str) -> dict[str, Any]:
+    """The options that follow from network and statistic, unless given."""
+    content, style = NETWORKS[network].content, NETWORKS[network].style
+    if statistic == "wasserstein":  # features are of one size in all layers
+        content = dict.fromkeys(content, 1.0)
+        shares = [4.0**-depth for depth in range(len(style))]
+        style = {
+            layer: round(share / sum(shares), 4)
+            for layer, share in zip(style, shares, strict=True)
+        }
+    layers = {"content_layers": content, "style_layers": style}
+    return {**layers, **STATISTICS[statistic]}
 
 
 def steps_at(scale: int, steps: Any) -> Any:
@@ -133,20 +151,25 @@ class Options:
         engine=values.present,
     )
     tv_weight: float = _fed(
-        1e6, "costs", "gamma, the weight of the total variation", 0, math.inf
+        None,
+        "costs",
+        "gamma, the weight of the total variation; by default the statistic's "
+        "own",
+        0,
+        math.inf,
     )
     content_layers: Layers = _option(
         None,
         "costs",
         "layers that hold the content, as NAME[:WEIGHT],...; by default the "
-        "network's own",
+        "network's own, in the statistic's weights",
         read=values.later,
     )
     style_layers: Layers = _option(
         None,
         "costs",
-        "layers whose Gram matrices hold the style, as NAME[:WEIGHT],...; by "
-        "default the network's own",
+        "layers whose features hold the style, as NAME[:WEIGHT],...; by "
+        "default the network's own, in the statistic's weights",
         read=values.later,
     )
     style_statistic: str = _option(
@@ -154,7 +177,7 @@ class Options:
         "costs",
         "what of the features is style: their Gram matrix, as in the paper; or "
         "mean and covariance, by Wasserstein distance: calmer strokes, truer "
-        "colours (--preset=paint has the weights for it)",
+        "colours (--preset=paint adds the scales for it)",
         choices=STATISTICS,
     )
     detail_weight: float = _option(
@@ -349,7 +372,10 @@ class Options:
         choices=NETWORKS,
     )
     pooling: str = _option(
-        "avg", "network", "how the network halves", choices=("max", "avg")
+        None,
+        "network",
+        "how the network halves; by default the statistic's own",
+        choices=("max", "avg"),
     )
     precision: str = _fed(
         "auto",
@@ -405,32 +431,16 @@ class Options:
             )
 
     def _check_network(self):
-        own = NETWORKS[self.network]
-        for name, usual in (
-            ("content_layers", own.content),
-            ("style_layers", own.style),
-        ):
+        for name, value in usual(self.network, self.style_statistic).items():
             given = getattr(self, name)
-            try:
-                layers = values.parse_layers(
-                    usual if given is None else given, self.network
-                )
-            except ValueError as error:
-                raise ValueError(f"`{name}`: {error}") from None
-            object.__setattr__(self, name, layers)
-        if self.style_statistic not in own.statistics:
-            known = [
-                name
-                for name, other in NETWORKS.items()
-                if self.style_statistic in other.statistics
-            ]
-            raise ValueError(
-                f"`style_statistic` {self.style_statistic} needs to know how "
-                "large features usually are, as it is known of "
-                f'{", ".join(known)}; received network "{self.network}". '
-                "Leave one of them out."
-            )
-        if own.tiled:
+            value = value if given is None else given
+            if name.endswith("_layers"):
+                try:
+                    value = values.parse_layers(value, self.network)
+                except ValueError as error:
+                    raise ValueError(f"`{name}`: {error}") from None
+            object.__setattr__(self, name, value)
+        if NETWORKS[self.network].tiled:
             return
         tile = self.tile if isinstance(self.tile, int) else None
         for name, given in (
@@ -613,12 +623,12 @@ class Options:
         """A copy with some options changed, validated anew.
 
         Another network looks with layers of its own, unless others than its
-        usual ones had been chosen.
+        usual ones had been chosen; so does another statistic.
         """
-        kept, own = self.to_dict(), NETWORKS[self.network]
-        if "network" in changes:
-            usual = {"content_layers": own.content, "style_layers": own.style}
-            kept = {k: v for k, v in kept.items() if v != usual.get(k)}
+        kept = self.to_dict()
+        if {"network", "style_statistic"} & changes.keys():
+            own = usual(self.network, self.style_statistic)
+            kept = {k: v for k, v in kept.items() if v != own.get(k)}
         return Options.from_dict({**kept, **changes})
 
     def fingerprint(self) -> str:
