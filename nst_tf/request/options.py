@@ -113,6 +113,9 @@ def _option(
 
 # Of an option that no engine is built for: it is fed, or decides the inputs.
 _fed = functools.partial(_option, engine=None)
+_weight, _fed_weight = (
+    functools.partial(kind, low=0, high=math.inf) for kind in (_option, _fed)
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,29 +137,23 @@ class Options:
         0.99,
         first=True,
     )
-    content_weight: float = _option(
+    content_weight: float = _weight(
         10.0,
         "costs",
         "alpha, the weight of the content cost",
-        0,
-        math.inf,
         engine=values.present,
     )
-    style_weight: float = _option(
+    style_weight: float = _weight(
         40.0,
         "costs",
         "beta, the weight of the style cost",
-        0,
-        math.inf,
         engine=values.present,
     )
-    tv_weight: float = _fed(
+    tv_weight: float = _fed_weight(
         None,
         "costs",
         "gamma, the weight of the total variation; by default the statistic's "
         "own",
-        0,
-        math.inf,
     )
     content_layers: Layers = _option(
         None,
@@ -180,13 +177,11 @@ class Options:
         "colours (--preset=paint adds the scales for it)",
         choices=STATISTICS,
     )
-    detail_weight: float = _option(
+    detail_weight: float = _weight(
         0.0,
         "costs",
         "weight of the photograph's edges and small things, as faces: of the "
         "Laplacian of means over 4 x 4 pixels",
-        0,
-        math.inf,
         engine=values.present,
     )
     # Styles
@@ -281,8 +276,8 @@ class Options:
     optimizer: str = _option(
         "lbfgs", "optimiser", "how to descend", choices=OPTIMIZERS
     )
-    learning_rate: float | None = _fed(
-        None, "optimiser", "length of a step (adam, adagrad, sgd)", 0, math.inf
+    learning_rate: float | None = _fed_weight(
+        None, "optimiser", "length of a step (adam, adagrad, sgd)"
     )
     decay: float | None = _option(
         None,
@@ -297,11 +292,11 @@ class Options:
     beta2: float | None = _option(
         None, "optimiser", "decay of the second moment (adam)", 0, 0.999999
     )
-    epsilon: float | None = _option(
-        None, "optimiser", "added to the divisor (adam, adagrad)", 0, math.inf
+    epsilon: float | None = _weight(
+        None, "optimiser", "added to the divisor (adam, adagrad)"
     )
-    initial_accumulator: float | None = _option(
-        None, "optimiser", "start of the sum of squares (adagrad)", 0, math.inf
+    initial_accumulator: float | None = _weight(
+        None, "optimiser", "start of the sum of squares (adagrad)"
     )
     momentum: float | None = _option(
         None, "optimiser", "share of the last step kept (sgd)", 0, 1
@@ -313,13 +308,11 @@ class Options:
         "would take too much memory (lbfgs)",
         read=values.history,
     )
-    range_weight: float | None = _option(
+    range_weight: float | None = _weight(
         None,
         "optimiser",
         "weight, times alpha + beta, of values outside [0, 1], which no file "
         "holds (lbfgs; the others clip)",
-        0,
-        math.inf,
     )
     # Size
     steps: int = _fed(
