@@ -83,7 +83,7 @@ def read(
     no picture is a ValueError, whose one line blames the argument `name`.
 
     `wanted` tells of a picture's size that at which it will be used. What is
-    much larger is shrunk as it is decoded, to not less than `SPARE` times that.
+    much larger is shrunk as it is decoded, to `SPARE` times that.
     """
     wanted = wanted or (lambda size: size)
     if isinstance(source, np.ndarray):
@@ -429,12 +429,13 @@ def _from_pillow(
         deep = None if smaller else _read_deep(image, file)
         if deep is not None:
             return _from_deep(_turned(deep, turn), "; ".join(notes), size)
+        drafted = None
         if smaller and image is not source:
-            image.draft(None, most)  # a JPEG's own way
+            drafted = image.draft(None, most)  # a JPEG's own way
         image.load()
         profile = image.info.get("icc_profile")
         if smaller:
-            image = _reduced(image, most)
+            image = _reduced(image, most, drafted and drafted[1])
         if eight is not None:
             image = image.transpose(eight)
         if image.mode != "F":
@@ -525,11 +526,12 @@ def _turn(image: Image.Image, notes: list[str]) -> Image.Transpose | None:
     return _TURNS.get(orientation)
 
 
-def _reduced(image: Image.Image, most: Sequence[int]) -> Image.Image:
-    """Means over squares; not less than `most`, width and height, is left."""
-    factor = min(image.width // most[0], image.height // most[1])
-    if factor < 2:
-        return image
+def _reduced(
+    image: Image.Image,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None,
+) -> Image.Image:
+    """In its own depth, of `size` (w, h); `box` is all of it, to the pixel."""
     if image.mode.startswith("I"):
         if "transparency" in image.info:  # a value, which means would blur
             return image
@@ -538,7 +540,7 @@ def _reduced(image: Image.Image, most: Sequence[int]) -> Image.Image:
         image = image.convert("RGBA")
     elif image.mode not in ("L", "RGB", "CMYK", "F"):
         image = image.convert("L" if image.mode == "1" else "RGB")
-    return image.reduce(factor)
+    return image.resize(size, _LANCZOS, box, reducing_gap=2)
 
 
 def _split(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
