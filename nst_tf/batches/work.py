@@ -173,7 +173,7 @@ def paint(job: Job, seat: Seat):
 def ready(seat: Seat) -> None:
     """Loads TensorFlow and gives it its share of the machine."""
     environment.prepare()
-    with environment.unheard():
+    with environment.loading():
         import tensorflow as tf
 
         from nst_tf.machine import devices
@@ -202,7 +202,7 @@ class Plan(NamedTuple):
 def plan(size: tuple[int, int], options: Options) -> Plan:
     """What this worker's machine has room for, in runs to `(height, width)`."""
     environment.prepare()
-    with environment.unheard():
+    with environment.loading():
         import tensorflow as tf
 
         from nst_tf.machine import devices, memory

@@ -23,6 +23,11 @@ def features_model(
     )
 
 
+def scale(network: str, precision: str) -> float:
+    """How many times as large the features are that its model gives."""
+    return 1.0 if network == "inception_v3" else vgg.scale(precision)
+
+
 def random_kernels(network: str, seed: int) -> vgg.Kernels:
     """Untrained, seeded; see the networks' own."""
     if network == "inception_v3":

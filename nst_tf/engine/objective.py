@@ -93,6 +93,7 @@ class Objective(tf.Module):
       devices: names of the devices that share the tiles.
       float16: whether the network computes in it, whose range is small: the
         gradient then goes back through the network scaled.
+      scale: how many times as large the network's features are.
       projections: see `Sight`.
       statistic: how styles are compared.
       order: see `Sight`.
@@ -111,6 +112,7 @@ class Objective(tf.Module):
         tile: int = 0,
         devices: Sequence[str] = ("",),
         float16: bool = False,
+        scale: float = 1.0,
         projections: Mapping[str, Any] | None = None,
         statistic: Statistic = STATISTICS["gram"],
         order: Sequence[str] = LAYERS,
@@ -122,7 +124,7 @@ class Objective(tf.Module):
         self._variables = [v.value for v in getattr(network, "variables", ())]
         self._content_layers = dict(content_layers)
         self._style_layers = dict(style_layers)
-        self._float16 = float16
+        self._float16, self._scale = float16, scale
         self._sight = sight = Sight(
             network,
             self._content_layers,
@@ -132,13 +134,22 @@ class Objective(tf.Module):
             projections,
             statistic,
             order,
+            scale,
             at_once,
         )
         self._statistic = statistic
-        self.features = AnySize(sight.features)
+        self.features = AnySize(self._features)
         self._content = whole_or_tiled(sight.content)
         self._style = whole_or_tiled(sight.style)
         self.evaluation = whole_or_tiled(self._evaluate, jit)
+
+    def _features(self, image: tf.Tensor) -> Features:
+        seen = self._sight.features(image)
+        if self._scale == 1:
+            return seen
+        return {
+            k: tf.cast(v, tf.float32) / self._scale for k, v in seen.items()
+        }
 
     def tiled(self, image: tf.Tensor) -> bool:
         """Whether it is computed in tiles; see `Sight`."""
@@ -225,7 +236,8 @@ class Objective(tf.Module):
         weights = self._content_layers
         if units:
             costs = {layer: units[layer] * costs[layer] for layer in weights}
-        return _weighted(costs, weights)
+            return _weighted(costs, weights)
+        return _weighted(costs, weights) / self._scale**2
 
     def costs(
         self, image: tf.Tensor, targets: Targets, numbers: Numbers
@@ -331,26 +343,32 @@ class Objective(tf.Module):
         From the deepest layer to the image: what the costs say of a layer is
         computed when the way back has come there, for it takes memory.
 
-        Half precision holds 6e-8 to 65504: there the slopes are computed
-        first, and go back scaled to a largest of 16.
+        float16 holds 6e-8 to 65504: there the slopes are computed first, in
+        float32, and go back scaled to a largest of 16.
         """
 
-        def slope(layer):
-            means = means_of(image, {layer: seen[layer]})
+        def slope(layer, kind=None):
+            here = tf.cast(seen[layer], kind or seen[layer].dtype)
+            means = means_of(image, {layer: here})
             both = (means.content, outer.content), (means.style, outer.style)
             costing = [mean[layer] for mean, _ in both if layer in mean]
             given = [above[layer] for _, above in both if layer in above]
-            return tf.gradients(costing, seen[layer], given)[0]
+            return tf.gradients(costing, here, given)[0]
 
         layers = self._sight.layers
         own, scale = slope, tf.constant(1.0)
         if self._float16:
-            slopes = {layer: slope(layer) for layer in layers}
-            largest = tf.reduce_max(
-                [tf.reduce_max(tf.abs(each)) for each in slopes.values()]
-            )
-            scale = tf.where(largest > 0, 16.0 / largest, 1.0)
-            own = {k: scale * each for k, each in slopes.items()}.get
+            slopes: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
+            for layer in layers:
+                before = [each for each, _ in slopes.values()]
+                with tf.control_dependencies(before[-1:]):  # memory is free
+                    slopes[layer] = _fitted(slope(layer, tf.float32))
+            largest = tf.reduce_max([most for _, most in slopes.values()])
+            scale = tf.math.divide_no_nan(16.0, largest)
+            own = {
+                layer: each * tf.cast(scale * most / 16.0, each.dtype)
+                for layer, (each, most) in slopes.items()
+            }.get
         stations: list[tf.Tensor] = []  # where the way back has come,
         arrived: list[tf.Tensor] = []  # and the gradients there
         for layer in reversed(layers):
@@ -362,7 +380,14 @@ class Objective(tf.Module):
                 continue
             with tf.control_dependencies([back]):
                 stations, arrived = [here], [back + own(layer)]
-        return tf.gradients(stations, image, arrived)[0] / scale
+        back = tf.gradients(stations, image, arrived)[0]
+        return back / scale if self._float16 else back
+
+
+def _fitted(slope: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Float16 of a largest of 16, and what the largest was."""
+    most = tf.reduce_max(tf.abs(slope))
+    return tf.cast(tf.math.divide_no_nan(16.0, most) * slope, tf.float16), most
 
 
 def _energies(targets: Targets) -> Features:

@@ -57,6 +57,8 @@ class Sight:
         to be the features of which everything else speaks.
       statistic: what the moments of a style layer are.
       order: all layers that the network has, each of the one before.
+      scale: how many times as large the network's features are; contents and
+        their costs are left at that.
       at_once: see `losses.gram_matrix`.
     """
 
@@ -70,6 +72,7 @@ class Sight:
         projections: Mapping[str, Any] | None = None,
         statistic: Statistic = STATISTICS["gram"],
         order: Sequence[str] = LAYERS,
+        scale: float = 1.0,
         at_once: bool = False,
     ):
         self.network = network
@@ -84,7 +87,7 @@ class Sight:
             for layer, matrix in (projections or {}).items()
         }
         self._statistic = statistic
-        self._at_once = at_once
+        self._scale, self._at_once = scale, at_once
 
     def tiled(self, image: tf.Tensor) -> bool:
         """Whether an image is looked at in tiles: not if known to fit one."""
@@ -240,11 +243,15 @@ class Sight:
         if weights is not None:
             regions = [flat(one) for one in tf.split(weights, weights.shape[0])]
         moments = tf.concat([self._of_region(seen, r) for r in regions], 0)
+        ones = moments.shape[-1] - seen.shape[-1]  # channels of ones
         if layer in self._projections:
-            ones = moments.shape[-1] - seen.shape[-1]  # channels of ones
             matrix = _with_ones(self._projections[layer], ones)
             moments = tf.einsum("ak,nab,bl->nkl", matrix, moments, matrix)
-        return moments
+        if self._scale == 1:
+            return moments
+        channels = moments.shape[-1] - ones
+        each = tf.constant([1 / self._scale] * channels + [1.0] * ones)
+        return moments * each[:, None] * each
 
     def _of_region(self, seen: tf.Tensor, weight) -> tf.Tensor:
         moments = self._statistic.moments(seen, weight, self._at_once)

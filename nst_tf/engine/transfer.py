@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from nst_tf.engine import network as network_
 from nst_tf.engine.objective import (
     WHOLE,
     Anchor,
@@ -393,6 +394,7 @@ def build(
         arithmetic.tile,
         arithmetic.workers,
         float16=arithmetic.precision == "mixed_float16",
+        scale=network_.scale(options.network, arithmetic.precision),
         projections=projections,
         statistic=STATISTICS[options.style_statistic],
         order=NETWORKS[options.network].layers,

@@ -60,6 +60,7 @@ def _rows(features: tf.Tensor, mask: tf.Tensor | None) -> list[tf.Tensor]:
 
 def sides(tensor: tf.Tensor) -> list:
     """The shape: numbers where they are known, scalar tensors where not."""
+    tensor = tf.convert_to_tensor(tensor)
     found = tensor.shape.as_list()
     if None in found:
         unknown = tf.shape(tensor)

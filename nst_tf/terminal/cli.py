@@ -66,7 +66,7 @@ def _dispatch(argv: list[str]) -> int:
 def stylize(arguments: list[str]) -> int:
     """Paints a photograph in the manner of a painting."""
     given = flags.parse("stylize", arguments)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.terminal import session
 
     return session.stylize(given)
@@ -84,7 +84,7 @@ def batch(arguments: list[str]) -> int:
 def video(arguments: list[str]) -> int:
     """Paints a clip, frame by frame, so that it does not flicker."""
     given = flags.parse("video", arguments)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.terminal import film
 
     return film.paint(given)
@@ -102,7 +102,7 @@ def export(arguments: list[str]) -> int:
             "--output=models/nst/1."
         )
     options = _options(given)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.saved_model import export as export_
     recipe = export_.save(output, options=options, **fixed)
     inputs = ", ".join(recipe["signatures"]["serving_default"]["inputs"])
@@ -124,7 +124,7 @@ def plan(arguments: list[str]) -> int:
         size = paper.pixels((paper.height, paper.width))
     else:
         size = _size(given.flags["size"])
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.machine import devices
         from nst_tf.stylization import forecast
     devices.select(given.flags["device"])
@@ -151,7 +151,7 @@ def recolor(arguments: list[str]) -> int:
         )
     if "color_image" not in typed:
         typed = {"color": given.flags["color"], **typed}
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.files import images, record
         from nst_tf.stylization import recolor as recolor_
     suffix = images.check_suffix(output)
@@ -169,7 +169,7 @@ def recolor(arguments: list[str]) -> int:
 def patches(arguments: list[str]) -> int:
     """Shows which patches of your pictures excite the network's units."""
     given = flags.parse("patches", arguments)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.terminal import study
 
     return study.patches(given)
@@ -178,7 +178,7 @@ def patches(arguments: list[str]) -> int:
 def sweep(arguments: list[str]) -> int:
     """Paints any options against any others: a labelled grid, a table."""
     given = flags.parse("sweep", arguments)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.terminal import study
 
     return study.sweep(given)
@@ -187,7 +187,7 @@ def sweep(arguments: list[str]) -> int:
 def figure(arguments: list[str]) -> int:
     """Draws a figure of the papers with your own pictures."""
     given = flags.parse("figure", arguments)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.terminal import study
 
     return study.figure(given)
@@ -204,7 +204,7 @@ def page(arguments: list[str]) -> int:
     ):
         if typed[name] is not None:
             typed[name] = _whole(name, typed[name], low, high)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.page import server
     typed["open_browser"] = typed.pop("open")
     given = {name: v for name, v in typed.items() if v is not None}
