@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import kept
 
 from nst_tf.engine import transfer, vgg
 from nst_tf.engine.objective import Objective
@@ -21,6 +22,7 @@ RATES = {"adam": 0.02, "adagrad": 0.05, "sgd": 1e-7, "lbfgs": 0.0}
 NUMBERS = transfer.Numbers(10.0, 40.0, 3.0, 0.02)
 
 
+@kept
 def engine(
     kernels,
     name="adam",

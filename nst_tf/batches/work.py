@@ -250,9 +250,9 @@ def _shrink(job: Job, anew: bool) -> None:
     path = os.path.join(job.folder, job.thumbnail)
     if os.path.isfile(path) and not anew:
         return
-    picture = images.read(job.output).rgb
-    size = images.fit(picture.shape[:2], THUMBNAIL)
-    small = images.resize(picture, size)
+    fitted = functools.partial(images.fit, max_size=THUMBNAIL)
+    picture = images.read(job.output, "output", fitted)
+    small = images.resize(picture.rgb, fitted(picture.size))
     record.write(path, images.encode(small, ".webp"))
 
 

@@ -5,6 +5,7 @@ name, default, group, help and bounds are said once. Standard library only.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -87,11 +88,13 @@ def _option(
     choices=(),
     first=False,
     read=None,
+    engine=values.later,
 ):
-    """A field; `first` are those that a short help shows.
+    """A field of the table.
 
-    `read` brings what is typed into its own type, where that is not told by
-    the default and the annotation.
+    `first` are those that a short help shows; `read` brings what is typed into
+    its own type, where default and annotation do not tell it; `engine` is what
+    of the value an engine is built for.
     """
     return dataclasses.field(
         default=default,
@@ -103,8 +106,16 @@ def _option(
             "choices": tuple(choices),
             "first": first,
             "read": read,
+            "engine": engine,
         },
     )
+
+
+# Of an option that no engine is built for: it is fed, or decides the inputs.
+_fed = functools.partial(_option, engine=None)
+_weight, _fed_weight = (
+    functools.partial(kind, low=0, high=math.inf) for kind in (_option, _fed)
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,7 +128,7 @@ class Options:
     """
 
     # Costs
-    strength: float | None = _option(
+    strength: float | None = _fed(
         None,
         "costs",
         "how much of the painting, above 0 and below 1, the same for every "
@@ -126,27 +137,23 @@ class Options:
         0.99,
         first=True,
     )
-    content_weight: float = _option(
+    content_weight: float = _weight(
         10.0,
         "costs",
         "alpha, the weight of the content cost",
-        0,
-        math.inf,
+        engine=values.present,
     )
-    style_weight: float = _option(
+    style_weight: float = _weight(
         40.0,
         "costs",
         "beta, the weight of the style cost",
-        0,
-        math.inf,
+        engine=values.present,
     )
-    tv_weight: float = _option(
+    tv_weight: float = _fed_weight(
         None,
         "costs",
         "gamma, the weight of the total variation; by default the statistic's "
         "own",
-        0,
-        math.inf,
     )
     content_layers: Layers = _option(
         None,
@@ -170,22 +177,21 @@ class Options:
         "colours (--preset=paint adds the scales for it)",
         choices=STATISTICS,
     )
-    detail_weight: float = _option(
+    detail_weight: float = _weight(
         0.0,
         "costs",
         "weight of the photograph's edges and small things, as faces: of the "
         "Laplacian of means over 4 x 4 pixels",
-        0,
-        math.inf,
+        engine=values.present,
     )
     # Styles
-    style_blend: tuple[float, ...] = _option(
+    style_blend: tuple[float, ...] = _fed(
         (),
         "styles",
         "weights of several styles, as 2,1; equal by default",
         read=values.blend,
     )
-    style_scale: float = _option(
+    style_scale: float = _fed(
         1.0,
         "styles",
         "size of the strokes: long side of the style relative to the "
@@ -194,7 +200,7 @@ class Options:
         16.0,
         first=True,
     )
-    style_scales: tuple[float, ...] = _option(
+    style_scales: tuple[float, ...] = _fed(
         (),
         "styles",
         "of several styles, as 1,0.5: by how much more, or less, than "
@@ -202,14 +208,14 @@ class Options:
         read=values.style_scales,
     )
     # Colours
-    color: str = _option(
+    color: str = _fed(
         "style",
         "colours",
         "the style's own; the content's, by mapping the style's to them; or "
         "light and dark alone painted, the content's chroma kept",
         choices=("style", "content", "luminance"),
     )
-    color_strength: float | None = _option(
+    color_strength: float | None = _fed(
         None,
         "colours",
         "share of the way from the style's colours to those asked for; 1 by "
@@ -217,48 +223,48 @@ class Options:
         0,
         1,
     )
-    color_image: str | None = _option(
+    color_image: str | None = _fed(
         None, "colours", "PATH of a picture to whose colours the style's go"
     )
     # Places
-    mask: str | None = _option(
+    mask: str | None = _fed(
         None,
         "places",
         "PATH of a mask as the content lies, or alpha, the content's own: "
         "white is painted, black stays the photograph",
     )
-    content_mask: tuple[str, ...] = _option(
+    content_mask: tuple[str, ...] = _fed(
         (),
         "places",
         "PATH of a mask of where a style goes, or all; given once for each "
         "style, in their order",
         read=values.paths,
     )
-    style_mask: tuple[str, ...] = _option(
+    style_mask: tuple[str, ...] = _fed(
         (),
         "places",
         "PATH of a mask of what part of a style to learn from, or all; given "
         "once for each style",
         read=values.paths,
     )
-    detail_mask: str | None = _option(
+    detail_mask: str | None = _fed(
         None,
         "places",
         "PATH of a mask of where --detail_weight counts",
     )
     # Start
-    init: str = _option(
+    init: str = _fed(
         "content",
         "start",
         "picture to start from: content, noise, style, or a file's PATH",
     )
-    noise: str | None = _option(
+    noise: str | None = _fed(
         None,
         "start",
         "kind of noise for --init=noise; uniform by default",
         choices=("uniform", "gaussian"),
     )
-    noise_ratio: float | None = _option(
+    noise_ratio: float | None = _fed(
         None,
         "start",
         "share of noise for --init=noise, the rest is content; 1 by default",
@@ -270,8 +276,8 @@ class Options:
     optimizer: str = _option(
         "lbfgs", "optimiser", "how to descend", choices=OPTIMIZERS
     )
-    learning_rate: float | None = _option(
-        None, "optimiser", "length of a step (adam, adagrad, sgd)", 0, math.inf
+    learning_rate: float | None = _fed_weight(
+        None, "optimiser", "length of a step (adam, adagrad, sgd)"
     )
     decay: float | None = _option(
         None,
@@ -286,11 +292,11 @@ class Options:
     beta2: float | None = _option(
         None, "optimiser", "decay of the second moment (adam)", 0, 0.999999
     )
-    epsilon: float | None = _option(
-        None, "optimiser", "added to the divisor (adam, adagrad)", 0, math.inf
+    epsilon: float | None = _weight(
+        None, "optimiser", "added to the divisor (adam, adagrad)"
     )
-    initial_accumulator: float | None = _option(
-        None, "optimiser", "start of the sum of squares (adagrad)", 0, math.inf
+    initial_accumulator: float | None = _weight(
+        None, "optimiser", "start of the sum of squares (adagrad)"
     )
     momentum: float | None = _option(
         None, "optimiser", "share of the last step kept (sgd)", 0, 1
@@ -302,16 +308,14 @@ class Options:
         "would take too much memory (lbfgs)",
         read=values.history,
     )
-    range_weight: float | None = _option(
+    range_weight: float | None = _weight(
         None,
         "optimiser",
         "weight, times alpha + beta, of values outside [0, 1], which no file "
         "holds (lbfgs; the others clip)",
-        0,
-        math.inf,
     )
     # Size
-    steps: int = _option(
+    steps: int = _fed(
         100,
         "size",
         "steps at each of the first two scales, one evaluation each; half as "
@@ -320,7 +324,7 @@ class Options:
         10**7,
         first=True,
     )
-    max_size: int = _option(
+    max_size: int = _fed(
         512,
         "size",
         "long side of the result in pixels; 0: the file's",
@@ -328,17 +332,17 @@ class Options:
         10**6,
         first=True,
     )
-    enlarge: bool = _option(
+    enlarge: bool = _fed(
         False, "size", "let --max_size enlarge smaller pictures"
     )
-    print: str | None = _option(
+    print: str | None = _fed(
         None,
         "size",
         "instead of --max_size: the sheet to fill, as 60x40cm@300dpi or "
         "24x16in@300dpi, turned as the picture is; enlarges",
         read=values.paper,
     )
-    scales: str | int | tuple[int, ...] = _option(
+    scales: str | int | tuple[int, ...] = _fed(
         "auto",
         "size",
         "coarse to fine: how many sizes, each twice the last; or the long "
@@ -366,21 +370,21 @@ class Options:
         "how the network halves; by default the statistic's own",
         choices=("max", "avg"),
     )
-    precision: str = _option(
+    precision: str = _fed(
         "auto",
         "network",
         "what the convolutions compute in; auto: mixed_bfloat16 where the "
         "processor multiplies it, float32 elsewhere and in an export",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
-    tile: str | int = _option(
+    tile: str | int = _fed(
         "auto",
         "network",
         "side in pixels of the parts computed one at a time, a multiple of "
         "16; off; auto: what fits into the memory there is",
         read=values.tile,
     )
-    jit: str = _option(
+    jit: str = _fed(
         "auto",
         "network",
         "compile with XLA, once for each size; auto: no, it takes longer than "
@@ -572,6 +576,20 @@ class Options:
     def layer_names(self) -> list[str]:
         """All layers that the network will be asked for."""
         return [name for part in self.used_layers() for name, _ in part]
+
+    def built(self) -> "Options":
+        """What of them an engine is built for, all else as by default.
+
+        Two runs share an engine if they differ in nothing else.
+        """
+        own = {
+            field.name: field.metadata["engine"](getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if field.metadata["engine"]
+        }
+        if self.weights not in ("auto", "random"):
+            own["seed"] = 0  # of random kernels
+        return Options(**own)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` gives the same options back."""

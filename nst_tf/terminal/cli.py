@@ -21,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     environment.prepare()
+    for terminal in (sys.stdout, sys.stderr):
+        _set(terminal, errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _show_warning
@@ -219,6 +221,7 @@ def show(arguments: list[str]) -> int:
     given = flags.parse("show", arguments)
     from nst_tf.files import record
 
+    _set(sys.stdout, encoding="utf-8")  # as JSON is, everywhere
     for path in given.arguments:
         print(record.to_json(record.read_recipe(path)))
     return OK
@@ -295,6 +298,12 @@ def _complain(message: str) -> int:
     line = " ".join(str(message).split())
     print(f"nst-tf: {line}", file=sys.stderr)
     return USAGE
+
+
+def _set(terminal, **settings: str) -> None:
+    """Sets how text becomes bytes; a notebook's terminal has no such thing."""
+    if hasattr(terminal, "reconfigure"):
+        terminal.reconfigure(**settings)
 
 
 def _show_warning(message, *_args, **_kwargs) -> None:
