@@ -35,7 +35,7 @@ class Page:
     url: str
     share_url: str | None
     _blocks: Any = dataclasses.field(repr=False)
-    _visits: Any = dataclasses.field(repr=False)
+    _line: Any = dataclasses.field(repr=False)
 
     def wait(self) -> None:
         """Returns when the page is closed, or with Ctrl-C."""
@@ -43,7 +43,7 @@ class Page:
 
     def close(self) -> None:
         """Ends every run, then the server."""
-        self._visits.stop_all()
+        self._line.stop_all()
         self._blocks.close(verbose=False)
 
 
@@ -91,7 +91,7 @@ def launch(
     devices.select(device)
     from nst_tf.page import app
 
-    blocks, visits = app.build(Limits(max_pixels, max_steps), queue)
+    blocks, line = app.build(Limits(max_pixels, max_steps), queue)
     try:
         with _unproxied(share):
             _, url, share_url = blocks.launch(
@@ -113,7 +113,7 @@ def launch(
         ) from None
     if open_browser:
         webbrowser.open(share_url or url)
-    return Page(url, share_url or None, blocks, visits)
+    return Page(url, share_url or None, blocks, line)
 
 
 def _check_address(host: str, port: int | None) -> None:

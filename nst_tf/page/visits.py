@@ -1,65 +1,107 @@
-"""Who is painting: what stops one visitor's runs and no other's."""
+"""Who is here: a browser, by a token that it keeps, and what is theirs."""
 
-import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from typing import TYPE_CHECKING, Any
 
-GONE = 1000  # visitors whose leaving is remembered: a queue holds fewer
+from nst_tf.page import folder
+
+if TYPE_CHECKING:
+    from nst_tf.page.line import Job
+
+GRACE = 60.0  # seconds that a run outlives its visitor's last tab
+MOST = 1000  # visitors that are remembered
+KEPT = 24  # pictures of a visitor
+
+
+class Visitor:
+    """One browser, or one program.
+
+    Attributes:
+      pictures: finished, the newest last.
+      filled: what was last in the form, by the place of its component.
+      jobs: what was asked for, the newest last.
+    """
+
+    def __init__(self) -> None:
+        self.pictures: list[Any] = []
+        self.filled: dict[int, Any] = {}
+        self.jobs: list[Job] = []
+        self.sessions: set[str | None] = set()
+        self.left = time.monotonic()
+
+    def away(self) -> bool:
+        """Whether no tab is open, and none was for a while."""
+        return not self.sessions and time.monotonic() - self.left > GRACE
+
+    def running(self) -> "list[Job]":
+        """What is painted for them, and what waits."""
+        return [job for job in self.jobs if not job.ended.is_set()]
+
+    def keep(self, painted: Any) -> None:
+        """One more picture; the oldest goes."""
+        self.pictures = [*self.pictures, painted][-KEPT:]
+
+    def stop(self) -> int:
+        """Stops what runs and what waits; how many that were."""
+        running = self.running()
+        for job in running:
+            job.stopped.set()
+            if job.moment is None:  # it never begins
+                job.ended.set()
+        return len(running)
 
 
 class Visits:
-    """The running events of each visitor, by the session's name."""
+    """The visitors, by token."""
 
     def __init__(self) -> None:
-        self._running: dict[str | None, list[threading.Event]] = {}
-        self._gone: dict[str | None, None] = {}
+        self._visitors: dict[str | None, Visitor] = {}
         self._lock = threading.Lock()
 
-    @contextlib.contextmanager
-    def run(self, visitor: str | None) -> Iterator[threading.Event]:
-        """An event that `stop` sets, while the run lasts."""
-        stopped = threading.Event()
+    def come(self, token: str | None, session: str | None) -> Visitor | None:
+        """A tab of theirs is open; None where nobody has that token."""
         with self._lock:
-            self._running.setdefault(visitor, []).append(stopped)
-        try:
-            yield stopped
-        finally:
-            with self._lock:
-                self._running[visitor].remove(stopped)
-                if not self._running[visitor]:
-                    del self._running[visitor]
+            visitor = self._visitors.get(token)
+            if visitor is not None:
+                visitor.sessions.add(session)
+        return visitor
 
-    def stop(self, visitor: str | None) -> int:
-        """Stops what the visitor runs; returns how many runs that were."""
+    def welcome(self, token: str, session: str | None) -> Visitor:
+        """A tab of theirs is open; somebody new where nobody has the token."""
         with self._lock:
-            running = list(self._running.get(visitor, []))
-        for stopped in running:
-            stopped.set()
-        return len(running)
+            if token not in self._visitors:
+                self._forget()
+                self._visitors[token] = Visitor()
+            self._visitors[token].sessions.add(session)
+            return self._visitors[token]
 
-    def leave(self, visitor: str | None) -> None:
-        """Stops what the visitor runs, and what still waits in the queue."""
+    def leave(self, session: str | None) -> None:
+        """A tab was closed."""
         with self._lock:
-            self._gone[visitor] = None
-            while len(self._gone) > GONE:
-                del self._gone[next(iter(self._gone))]
-        self.stop(visitor)
+            for visitor in self._visitors.values():
+                if session in visitor.sessions:
+                    visitor.sessions.discard(session)
+                    visitor.left = time.monotonic()
 
-    def come(self, visitor: str | None) -> None:
-        """The visitor is there after all."""
+    def end(self, token: str | None) -> None:
+        """A program's visit is over, unless more of it runs."""
         with self._lock:
-            self._gone.pop(visitor, None)
-
-    def gone(self, visitor: str | None) -> bool:
-        """Whether the visitor left before what waited could begin."""
-        return visitor in self._gone
-
-    def stop_all(self) -> None:
-        """Stops every run: the page closes."""
-        with self._lock:
-            every = list(self._running)
-        for visitor in every:
-            self.stop(visitor)
+            if not self._visitors[token].running():
+                del self._visitors[token]
 
     def __len__(self) -> int:
-        return sum(map(len, self._running.values()))
+        return len(self._visitors)
+
+    def _forget(self) -> None:
+        """Whose time is over; and the oldest, where there are too many."""
+        since = time.monotonic() - folder.AGE
+        gone = [
+            token
+            for token, visitor in self._visitors.items()
+            if not visitor.running() and not visitor.sessions
+        ]
+        many = len(self._visitors) - MOST + 1
+        for place, token in enumerate(gone):
+            if place < many or self._visitors[token].left < since:
+                del self._visitors[token]
