@@ -19,7 +19,7 @@ def command(recipe: Mapping[str, Any], names: Sequence[str]) -> str:
     options = Options.from_dict(recipe["options"])
     names = list(names)
     words = ["nst-tf", "stylize"]
-    if recipe["inputs"]["content"] and names:
+    if recipe["inputs"]["content"] is not None and names:
         words.append(f"--content={names.pop(0)}")
     words += [f"--style={name}" for name in names]
     usual = Options()

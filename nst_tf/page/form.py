@@ -28,7 +28,7 @@ Reach = tuple[float, float, float]  # where a slider begins, ends, how it steps
 # What is in sight, and what comes first of the rest.
 SIGHT: dict[str, tuple[str, Reach | None]] = {
     "strength": ("Strength", (0.05, 0.95, 0.05)),
-    "max_size": ("Size, pixels", (64, 2048, 32)),
+    "max_size": ("Size (px)", (64, 2048, 32)),
 }
 FIRST: dict[str, tuple[str, Reach | None]] = {
     **SIGHT,
