@@ -125,7 +125,7 @@ class _Scene:
 
         def ask(request: gr.Request, token, *values):
             visitor = self._visitor(token, request)
-            visitor.filled.update(enumerate(values))
+            visitor.fill(dict(enumerate(values)))
             try:
                 if not visitor.running():
                     wish = _wish(values, draft)
@@ -158,10 +158,15 @@ class _Scene:
 
     def tick(self, token, seen, request: gr.Request):
         """What is new."""
-        visitor = self._visitor(token, request)
+        parts, visitor = self._parts, self._visitor(token, request)
         now = self._now(visitor)
-        if now[self._parts.seen] == seen:
-            return {self._parts.seen: seen}
+        told = now[parts.seen]
+        if told == seen:
+            return {parts.seen: seen}
+        if seen and seen[0] and told[0]:  # it runs on: a picture more
+            return {
+                one: now[one] for one in (parts.seen, parts.stage, parts.banner)
+            }
         return now
 
     def stop(self, token, request: gr.Request):
@@ -192,7 +197,6 @@ class _Scene:
             parts.draft: gr.update(visible=not running),
             parts.paint: gr.update(visible=not running),
             parts.stop: gr.update(visible=running),
-            parts.gallery: _gallery(visitor),
         }
         if job is not None:
             found |= self._told(job, running)
@@ -200,7 +204,8 @@ class _Scene:
             found[parts.stop] = gr.update(
                 visible=False, interactive=True, value="Stop and keep it"
             )
-        found[parts.seen] = hash((running, found.get(parts.stage)))
+            found[parts.gallery] = _gallery(visitor)
+        found[parts.seen] = running, hash(found.get(parts.stage))
         return found
 
     def _told(self, job: Job, running: bool) -> dict:
@@ -351,7 +356,7 @@ def _giver(visits: Visits, place: int, name: str) -> Callable:
             shown = None
             quiet = gr.update(value=stage.problem(str(error)), visible=True)
         if visitor is not None:
-            visitor.filled[place] = shown
+            visitor.fill({place: shown})
         return shown, quiet
 
     return give
@@ -362,7 +367,7 @@ def _sample(visits: Visits, place: int, paths: Sequence[Path]) -> Callable:
         shown = pictures.shown(paths[int(chosen.index)], "sample")
         visitor = visits.come(token, request.session_hash)
         if visitor is not None:
-            visitor.filled[place] = shown
+            visitor.fill({place: shown})
         return shown, gr.update(value="", visible=False)
 
     return choose

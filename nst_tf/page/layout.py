@@ -91,14 +91,13 @@ def build(samples: Mapping[str, Sequence[Path]]) -> Parts:
     found: dict[str, Any] = {
         "token": gr.BrowserState(storage_key="nst_tf", secret="nst_tf"),
         "timer": gr.Timer(EVERY, active=False),
-        "seen": gr.State(0),
+        "seen": gr.State(None),
         "shown": gr.State(None),
     }
     gr.Markdown(
         "# nst_tf\nPaint a photograph in the manner of a painting.",
         elem_id="title",
     )
-    found["banner"] = gr.HTML(visible=False)
     with gr.Row(equal_height=False, elem_id="page"):
         with gr.Column(scale=5, min_width=320):
             found |= _pictures(samples) | _controls()
@@ -255,6 +254,7 @@ def _folded(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _results() -> dict[str, Any]:
+    banner = gr.HTML(visible=False)
     shown = gr.HTML(stage.empty(), elem_id="stage")
     with gr.Column(visible=False, elem_id="result") as result:
         slider = gr.ImageSlider(
@@ -319,6 +319,7 @@ def _results() -> dict[str, Any]:
             elem_id="dropped",
         )
     return {
+        "banner": banner,
         "stage": shown,
         "result": result,
         "slider": slider,

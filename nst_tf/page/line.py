@@ -93,6 +93,7 @@ class Line:
         self._most = most
         self._waiting: deque[Job] = deque()
         self._now: Job | None = None
+        self._closed = False
         self._changed = threading.Condition()
         threading.Thread(target=self._work, daemon=True).start()
 
@@ -120,10 +121,12 @@ class Line:
         left = now.moment.left if now is not None and now.moment else None
         return place + (now is not None), left
 
-    def stop_all(self) -> None:
-        """Stops every run: the page closes."""
+    def close(self) -> None:
+        """Stops every run, and begins no other."""
         with self._changed:
             every = [*self._waiting, *([self._now] if self._now else [])]
+            self._closed = True
+            self._changed.notify()
         for job in every:
             job.stopped.set()
 
@@ -131,6 +134,8 @@ class Line:
         while True:
             with self._changed:
                 self._now = None
-                self._changed.wait_for(lambda: self._waiting)
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
                 self._now = self._waiting.popleft()
             self._now.paint()

@@ -43,7 +43,7 @@ class Page:
 
     def close(self) -> None:
         """Ends every run, then the server."""
-        self._line.stop_all()
+        self._line.close()
         self._blocks.close(verbose=False)
 
 

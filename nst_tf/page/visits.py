@@ -1,7 +1,9 @@
 """Who is here: a browser, by a token that it keeps, and what is theirs."""
 
+import json
 import threading
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nst_tf.page import folder
@@ -10,8 +12,9 @@ if TYPE_CHECKING:
     from nst_tf.page.line import Job
 
 GRACE = 60.0  # seconds that a run outlives its visitor's last tab
-MOST = 1000  # visitors that are remembered
+MOST = 200  # visitors that are remembered
 KEPT = 24  # pictures of a visitor
+FORM = 500_000  # letters of a form that is remembered
 
 
 class Visitor:
@@ -41,6 +44,11 @@ class Visitor:
     def keep(self, painted: Any) -> None:
         """One more picture; the oldest goes."""
         self.pictures = [*self.pictures, painted][-KEPT:]
+
+    def fill(self, values: Mapping[int, Any]) -> None:
+        """Remembers what is in the form, unless it is a flood."""
+        if len(json.dumps({**self.filled, **values})) <= FORM:
+            self.filled.update(values)
 
     def stop(self) -> int:
         """Stops what runs and what waits; how many that were."""
@@ -87,7 +95,8 @@ class Visits:
     def end(self, token: str | None) -> None:
         """A program's visit is over, unless more of it runs."""
         with self._lock:
-            if not self._visitors[token].running():
+            visitor = self._visitors.get(token)
+            if visitor is not None and not visitor.running():
                 del self._visitors[token]
 
     def __len__(self) -> int:
@@ -95,13 +104,11 @@ class Visits:
 
     def _forget(self) -> None:
         """Whose time is over; and the oldest, where there are too many."""
+        idle = [t for t, one in self._visitors.items() if not one.running()]
+        idle.sort(key=lambda token: self._visitors[token].left)
         since = time.monotonic() - folder.AGE
-        gone = [
-            token
-            for token, visitor in self._visitors.items()
-            if not visitor.running() and not visitor.sessions
-        ]
-        many = len(self._visitors) - MOST + 1
-        for place, token in enumerate(gone):
-            if place < many or self._visitors[token].left < since:
+        for token in idle:
+            old = self._visitors[token]
+            gone = not old.sessions and old.left < since
+            if gone or len(self._visitors) >= MOST:
                 del self._visitors[token]
