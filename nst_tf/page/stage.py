@@ -5,7 +5,6 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from nst_tf.page.painting import Moment
 
@@ -58,7 +57,7 @@ def banner(*warnings: str) -> str:
 def downloads(files: Mapping[str, str], size: str) -> str:
     """Links to a picture's files, and how large it prints."""
     links = "".join(
-        f'<a id="download-{kind}" href="gradio_api/file={quote(path)}" '
+        f'<a id="download-{kind}" href="gradio_api/file={_text(path)}" '
         f'download="{Path(path).name}">{_text(KINDS.get(kind, kind))}</a>'
         for kind, path in files.items()
     )

@@ -4,12 +4,9 @@ import json
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nst_tf.page import folder
-
-if TYPE_CHECKING:
-    from nst_tf.page.line import Job
 
 GRACE = 60.0  # seconds that a run outlives its visitor's last tab
 MOST = 200  # visitors that are remembered
@@ -23,13 +20,13 @@ class Visitor:
     Attributes:
       pictures: finished, the newest last.
       filled: what was last in the form, by the place of its component.
-      jobs: what was asked for, the newest last.
+      jobs: what was asked for, see `line.Job`, the newest last.
     """
 
     def __init__(self) -> None:
         self.pictures: list[Any] = []
         self.filled: dict[int, Any] = {}
-        self.jobs: list[Job] = []
+        self.jobs: list[Any] = []
         self.sessions: set[str | None] = set()
         self.left = time.monotonic()
 
@@ -37,7 +34,7 @@ class Visitor:
         """Whether no tab is open, and none was for a while."""
         return not self.sessions and time.monotonic() - self.left > GRACE
 
-    def running(self) -> "list[Job]":
+    def running(self) -> list[Any]:
         """What is painted for them, and what waits."""
         return [job for job in self.jobs if not job.ended.is_set()]
 
