@@ -152,7 +152,7 @@ class _Scene:
             }
             return {**filled, **self._now(visitor)}
         new = secrets.token_urlsafe(24)
-        self._visits.welcome(new, request.session_hash)
+        self._visits.greet(new, str(request.session_hash))
         words = stage.empty(OVER if token else "")
         return {self._parts.token: new, self._parts.stage: words}
 
@@ -347,7 +347,8 @@ def _wire_pictures(parts: Parts, visits: Visits, samples) -> None:
 
 def _giver(visits: Visits, place: int, name: str) -> Callable:
     def give(token, payload, request: gr.Request):
-        visitor = visits.come(token, request.session_hash)
+        session = request.session_hash
+        visitor = visits.come(token or session, session)
         quiet = gr.update(value="", visible=False)
         try:
             path = folder.original(payload, name)

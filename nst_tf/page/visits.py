@@ -81,6 +81,12 @@ class Visits:
             self._visitors[token].sessions.add(session)
             return self._visitors[token]
 
+    def greet(self, token: str, session: str) -> None:
+        """Somebody new gets a token; a click may have come before it."""
+        visitor = self.welcome(session, session)
+        with self._lock:
+            self._visitors[token] = visitor
+
     def leave(self, session: str | None) -> None:
         """A tab was closed."""
         with self._lock:
