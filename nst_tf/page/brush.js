@@ -76,9 +76,9 @@ function offer(paintings) {
   choose(label);
 }
 
-function begin() {
+function begin(first) {
   const value = props.value || {};
-  if (value.by === "brush") return;
+  if (value.by === "brush" && first !== true) return;
   offer(value.paintings || []);
   const address = value.photograph || "";
   if (address && photograph.getAttribute("src") === address) return;
@@ -209,4 +209,4 @@ load.querySelector("input").onchange = (event) => {
 };
 
 watch("value", begin);
-begin();
+begin(true);
