@@ -326,23 +326,25 @@ def _wire_pictures(parts: Parts, visits: Visits, samples) -> None:
     for target, trouble, name in zip(
         targets, parts.troubles, names, strict=True
     ):
-        target.input(
+        given = target.input(
             _giver(visits, asked.index(target), name),
             [parts.token, target],
             [target, trouble],
             preprocess=False,
             **{**QUICK, "show_progress": "minimal"},
         )
+        _to_the_brush(parts, given)
     for gallery, target, trouble, kind in (
         (parts.content_samples, targets[0], parts.troubles[0], "content"),
         (parts.style_samples, targets[1], parts.troubles[1], "style"),
     ):
-        gallery.select(
+        chosen = gallery.select(
             _sample(visits, asked.index(target), samples[kind]),
             parts.token,
             [target, trouble],
             **QUICK,
         )
+        _to_the_brush(parts, chosen)
 
 
 def _giver(visits: Visits, place: int, name: str) -> Callable:
@@ -394,16 +396,19 @@ def _wire_form(parts: Parts, samples) -> None:
     filled.append(parts.told)
     shown = [parts.shown, *given]
     settings = {"preprocess": False, **QUICK}
-    parts.reuse.click(recipes.reuse(samples), shown, filled, **settings)
-    parts.dropped.upload(
+    again = parts.reuse.click(recipes.reuse(samples), shown, filled, **settings)
+    dropped = parts.dropped.upload(
         recipes.dropped(samples), [parts.dropped, *given], filled, **settings
     )
-    parts.enlarge.click(
+    printed = parts.enlarge.click(
         recipes.enlarge(samples),
         [parts.shown, parts.paper, *given],
         filled,
         **settings,
-    ).success(None, js=PAINT, **QUICK)
+    )
+    for event in (again, dropped, printed):
+        _to_the_brush(parts, event)
+    printed.success(None, js=PAINT, **QUICK)
 
 
 def _preset(other: str | None) -> Callable:
@@ -414,17 +419,22 @@ def _preset(other: str | None) -> Callable:
     return fill
 
 
+def _to_the_brush(parts: Parts, event: Any) -> None:
+    """After an event the brush gets the pictures that there are now.
+
+    Not whenever one changes: of a form that comes back the brush has its own.
+    """
+    event.then(
+        None,
+        [parts.brush, parts.content, *parts.styles],
+        parts.brush,
+        js=brush.TO_THE_BRUSH,
+        **QUICK,
+    )
+
+
 def _wire_in_the_browser(parts: Parts) -> None:
     """What is answered there, at once."""
-    given = [parts.content, *parts.styles]
-    for picture in given:
-        picture.change(
-            None,
-            [parts.brush, *given],
-            parts.brush,
-            js=brush.TO_THE_BRUSH,
-            **QUICK,
-        )
     moved = {"strength": "false"} | dict.fromkeys(presets.WEIGHTS, "true")
     for name, as_usual in moved.items():
         parts.options[name].input(  # type: ignore[attr-defined]
