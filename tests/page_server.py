@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from nst_tf.files import weights  # noqa: E402
-from nst_tf.page import launch  # noqa: E402
+from nst_tf.page import launch, visits  # noqa: E402
 from tests.conftest import tiny_network  # noqa: E402
 
 TINY = weights.Weights("tiny", "0" * 64, tiny_network(), "")
@@ -21,6 +21,7 @@ def main() -> None:
     warning = settings.pop("warning", "")
     tiny = TINY._replace(warning=warning)
     weights.load = lambda *_: tiny
+    visits.GRACE = float(settings.pop("grace", visits.GRACE))
     numbers = {name: int(value) for name, value in settings.items()}
     page = launch(**numbers)
     print(page.url, flush=True)

@@ -5,17 +5,23 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.util
+import io
 import json
 import math
 import os
+import shlex
+import socket
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nst_tf import Options
 from nst_tf.files import images, record
@@ -38,19 +44,41 @@ def page_modules():
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from nst_tf.page import brush, folder, form, painting, recipes, stage
+        from nst_tf.page import (
+            brush,
+            command,
+            folder,
+            form,
+            layout,
+            line,
+            painting,
+            pictures,
+            recipes,
+            stage,
+        )
 
-    return folder, form, painting, recipes, stage, brush
+    return SimpleNamespace(
+        brush=brush,
+        command=command,
+        folder=folder,
+        form=form,
+        layout=layout,
+        line=line,
+        painting=painting,
+        pictures=pictures,
+        recipes=recipes,
+        stage=stage,
+    )
 
 
 @pytest.fixture(scope="module")
 def form(page_modules):
-    return page_modules[1]
+    return page_modules.form
 
 
 @pytest.fixture(scope="module")
 def folder(page_modules):
-    return page_modules[0]
+    return page_modules.folder
 
 
 # The form
@@ -69,7 +97,19 @@ def test_every_option_is_on_the_page_but_those_that_read_files(form):
         "weights",
     }
     assert set(grouped) <= set(form.names())
-    assert set(form.names()) - set(grouped) <= set(form.FIRST)
+    assert set(form.names()) - set(grouped) == set(form.SIGHT)
+
+
+def test_what_is_in_sight_is_short(page_modules):
+    """Each help is one short line; all there is to say stands below."""
+    form, known = page_modules.form, presets.names()
+    assert page_modules.layout.START in form.LOOKS
+    assert {name for name in form.LOOKS if name} <= set(known)
+    explained = form.explained()
+    for name in form.names():
+        info = form.component(name, Options()).info or ""
+        assert len(info) <= form.SHORT and "\n" not in info
+        assert f"`{name}`" in explained
 
 
 def test_a_new_option_appears_by_itself(form, monkeypatch):
@@ -94,7 +134,8 @@ def test_a_new_option_appears_by_itself(form, monkeypatch):
     made = form.component("gentleness", new())
     assert "gentleness" in form.groups()["styles"]
     assert (made.label, made.value) == ("Gentleness", 0.5)
-    assert made.info == "how gently; 0 to 1"
+    assert made.info == "how gently"
+    assert "(`gentleness`): how gently; 0 to 1" in form.explained()
     assert (made.minimum, made.maximum) == (0, 1)
 
 
@@ -139,19 +180,20 @@ def test_shares_become_a_blend(form):
     "options", [[], None, {"steps": "x"}, {"steps": [1]}, {"scales": {"a": 1}}]
 )
 def test_nonsense_in_a_recipe_is_a_message(page_modules, options):
-    form, recipes = page_modules[1], page_modules[3]
+    form, recipes = page_modules.form, page_modules.recipes
     recipe = {"options": options, "inputs": {"content": None, "styles": []}}
     filled = recipes.reuse({})(recipe)
-    assert len(filled) == len(form.names()) + 2 * form.STYLES + 4
+    assert len(filled) == len(form.names()) + 2 * form.STYLES + 5
     assert "cannot be read" in filled[-1]
 
 
 def test_a_recipe_leaves_its_mask_out(page_modules):
-    _, form, painting, recipes, _, _ = page_modules
+    form, painting = page_modules.form, page_modules.painting
+    recipes = page_modules.recipes
     options = Options(mask=painting.MASK, strength=0.4).to_dict()
     recipe = {"options": options, "inputs": {"content": None, "styles": []}}
     filled = recipes.reuse({})(recipe)
-    assert len(filled) == len(form.names()) + 2 * form.STYLES + 4
+    assert len(filled) == len(form.names()) + 2 * form.STYLES + 5
     assert filled[-1] == (
         "The form is filled in. Not on the page, left out: mask."
     )
@@ -203,10 +245,25 @@ def test_the_folder_holds_nothing_else(folder, tmp_path):
 # A run
 
 
-def test_limits_are_kept_before_any_work(page_modules, pictures):
-    painting = page_modules[2]
-    content, style = (images.encode(one, ".png") for one in pictures)
-    limits = painting.Limits(max_pixels=1000, max_steps=5)
+@pytest.fixture(scope="module")
+def wish(page_modules, pictures, tmp_path_factory):
+    """What asks for a picture of two small ones, by its options."""
+    place = tmp_path_factory.mktemp("given")
+    paths = []
+    for name, picture in zip(("photo", "style"), pictures, strict=True):
+        paths.append(place / f"{name}.png")
+        record.write(paths[-1], images.encode(picture, ".png"))
+
+    def made(masks=None, styles=1, **options):
+        return page_modules.painting.Wish(
+            paths[0], paths[1:] * styles, Options(**options), masks or {}
+        )
+
+    return made
+
+
+def test_limits_are_kept_before_any_work(page_modules, wish):
+    limits = page_modules.painting.Limits(max_pixels=1000, max_steps=5)
     for changes, words in (
         ({"steps": 5}, "`max_size`: this would be 0.00307 megapixels"),
         ({"steps": 6, "max_size": 24}, "`steps`: the page was started for 5"),
@@ -214,103 +271,259 @@ def test_limits_are_kept_before_any_work(page_modules, pictures):
          "`max_size`"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=words):
-            painting.prepare(content, [style], Options(**changes), limits)
+            wish(**changes).check(limits)
 
 
 def test_a_run_is_told_and_stopped(
-    page_modules, pictures, tiny_weights_everywhere, folder
+    page_modules, wish, tiny_weights_everywhere, folder
 ):
-    painting = page_modules[2]
-    content, style = (images.encode(one, ".png") for one in pictures)
-    options = Options(max_size=48, steps=4, scales=1)
-    inputs = painting.prepare(content, [style], options, painting.Limits())
+    painting = page_modules.painting
+    wanted = wish(max_size=48, steps=4, scales=1)
+    inputs = wanted.prepare()
     frames: list = []
     moments = list(painting.follow(inputs, threading.Event(), frames))
-    assert "48 x 36 pixels" in moments[1].words
+    assert "48 x 36 pixels, about" in moments[1].words
     assert moments[-1].result.last and moments[-1].done == 1
     assert [m.done for m in moments] == sorted(m.done for m in moments)
-    done = painting.finish(moments[-1].result, inputs, frames)
-    assert set(done.files) == {".png", ".jpg", ".webp", ".gif"}
+    assert all("left" in m.words for m in moments[2:-1])
+    done = painting.finish(moments[-1].result, inputs, wanted, frames)
+    assert set(done.files) == {"png", "jpg", "webp", "deep", "gif"}
     for path in done.files.values():
         recipe = record.read_recipe(path)
         assert recipe["options"]["steps"] == 4
         assert recipe["inputs"]["content"]["path"] is None
         assert folder.holds(path)
+    deep = Path(done.files["deep"]).read_bytes()
+    assert deep[24] == 16  # bits, says a PNG's header
     stopped = threading.Event()
     stopped.set()
     moments = list(painting.follow(inputs, stopped))
     assert moments[-1].result.step == 0
 
 
+@pytest.mark.parametrize("name", ["", *presets.names()])
+def test_a_recipe_is_a_command(page_modules, name):
+    from nst_tf.terminal import flags
+
+    options = Options.from_dict(presets.read(name) if name else {})
+    options = options.replace(
+        mask="mask.png", content_mask=["part_1.png", "all"], style_blend="2,1"
+    )
+    recipe = {"options": options.to_dict(), "inputs": {"content": {}}}
+    typed = page_modules.command.command(recipe, ["a b.jpg", "c.tif", "d.png"])
+    words = shlex.split(typed)
+    assert words[:2] == ["nst-tf", "stylize"]
+    given = flags.parse("stylize", words[2:])
+    assert Options.from_dict(given.options) == options
+    assert given.flags["content"] == "a b.jpg"
+    assert given.flags["style"] == ["c.tif", "d.png"]
+
+
+# The line
+
+
+def test_one_is_painted_and_the_others_know_when(
+    page_modules, wish, tiny_weights_everywhere
+):
+    from nst_tf.page.visits import Visits
+
+    queue, visits = page_modules.line.Line(1), Visits()
+    ann, bob, cy = (visits.welcome(name, name) for name in ("ann", "bob", "cy"))
+    long = wish(max_size=48, steps=5000, scales=1)
+    jobs = [page_modules.line.Job(who, long) for who in (ann, bob, cy)]
+    queue.join(jobs[0])
+    moments = jobs[0].moments()
+    while next(moments).result is None:
+        pass
+    queue.join(jobs[1])
+    before, left = queue.before(jobs[1])
+    assert before == 1 and left > 0
+    with pytest.raises(ValueError, match="1 pictures wait"):
+        queue.join(jobs[2])
+    assert (bob.stop(), jobs[1].ended.is_set()) == (1, True)
+    queue.join(jobs[2])  # there is room again
+    visits.leave("ann")  # but a reload takes no minute
+    assert visits.come("ann", "another tab") is ann and not ann.away()
+    assert (ann.stop(), cy.stop()) == (1, 1)
+    assert jobs[0].ended.wait(60)
+    assert "kept" in jobs[0].painted.words and ann.pictures
+    assert not bob.pictures and visits.come("nobody", "x") is None
+
+
+def test_who_left_is_waited_for_and_then_forgotten(monkeypatch):
+    from nst_tf.page import visits as visits_
+
+    visits = visits_.Visits()
+    ann = visits.welcome("ann", "tab")
+    visits.leave("tab")
+    assert not ann.away()
+    monkeypatch.setattr(visits_, "GRACE", -1)
+    assert ann.away()
+    monkeypatch.setattr(visits_, "MOST", 10)
+    for number in range(30):
+        visits.welcome(str(number), str(number))
+        visits.leave(str(number))
+    assert len(visits) == 10
+
+
+# What is given
+
+
+def turned(rgb, kind, orientation=6):
+    """A file of a picture that is to be turned by what EXIF, or XMP, says."""
+    picture = Image.fromarray(images.to_uint8(rgb)).transpose(
+        Image.Transpose.ROTATE_90
+    )
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    xmp = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf='
+        '"http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="'
+        f'{orientation}"/></rdf:RDF></x:xmpmeta>'
+    )
+    about = {"xmp": xmp.encode()} if kind == "JPEG" else {"exif": exif}
+    picture.save(file, kind, quality=95, **about)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "TIFF", "WEBP", "JPEG"])
+def test_what_is_given_is_shown_upright_and_leads_back(
+    page_modules, pictures, folder, tmp_path, kind
+):
+    if kind == "HEIF":
+        heif = pytest.importorskip("pillow_heif")
+        file = io.BytesIO()
+        heif.from_pillow(Image.fromarray(images.to_uint8(pictures[0]))).save(
+            file, quality=95
+        )
+        data = file.getvalue()
+    else:
+        data = turned(pictures[0], kind)
+    path = tmp_path / f"from my phone.{kind.lower()}"
+    record.write(path, data)
+    shown = page_modules.pictures.shown(path, "photograph")
+    with Image.open(shown) as preview:
+        assert preview.format == "JPEG" and preview.size == (64, 48)
+    found = images.read(shown).rgb
+    assert np.abs(found - pictures[0]).mean() < 0.02
+    payload = {"path": shown}
+    assert folder.original(payload, "content").name == path.name
+    assert folder.sent(payload, "content") == data
+    # Another's picture is not to be had by its name: a token is no digest.
+    forged = folder.home() / "x" / f"{'0' * 32}.{folder.SHOWN}"
+    record.write(forged, b"x")
+    with pytest.raises(ValueError, match="was sent to this page"):
+        folder.original({"path": str(forged)}, "content")
+
+
 # The brush
 
 
-def drawn(mask):
-    """What the brush sends of a mask [h, w], uint8: white on nothing."""
-    white = np.full((*mask.shape, 3), 255, "uint8")
-    data = images.encode(white, ".png", alpha=mask / np.float32(255))
-    return "data:image/png;base64," + base64.b64encode(data).decode()
+def drawn(labels, colours):
+    """What the brush sends of labels [h, w]: -1 is nothing."""
+    known = np.array([[*bytes.fromhex(c)] for c in colours], "uint8")
+    alpha = (labels >= 0).astype("float32")
+    data = images.encode(known[labels], ".png", alpha=alpha)
+    return {"drawn": "data:image/png;base64," + base64.b64encode(data).decode()}
 
 
 def half(height=48, width=64):
-    """A mask of the left half."""
-    mask = np.zeros((height, width), "uint8")
-    mask[:, : width // 2] = 255
-    return mask
+    """Labels: the left half is of all the paintings, nothing the other."""
+    labels = np.full((height, width), -1)
+    labels[:, : width // 2] = 0
+    return labels
 
 
 def test_what_was_drawn_is_painted(
-    page_modules, pictures, tiny_weights_everywhere
+    page_modules, wish, pictures, tiny_weights_everywhere
 ):
-    painting, brush = page_modules[2], page_modules[5]
-    content, style = (images.encode(one, ".png") for one in pictures)
-    options = Options(
-        max_size=64, steps=2, scales=1, style_layers="conv1_1,conv2_1"
+    painting, brush = page_modules.painting, page_modules.brush
+    masks = brush.masks(drawn(half(), brush.COLOURS), [True] + 3 * [False])
+    assert set(masks) == {painting.MASK}
+    wanted = wish(
+        masks, max_size=64, steps=2, scales=1, style_layers="conv1_1,conv2_1"
     )
-    mask = brush.mask(drawn(half()))
-    inputs = painting.prepare(
-        content, [style], options, painting.Limits(), mask
-    )
+    inputs = wanted.prepare()
     *_, moment = painting.follow(inputs, threading.Event())
-    done = painting.finish(moment.result, inputs)
-    found = images.to_uint8(images.read(done.files[".png"]).rgb)
-    before = images.to_uint8(images.read(content).rgb)
+    done = painting.finish(moment.result, inputs, wanted)
+    found = images.to_uint8(images.read(done.files["png"]).rgb)
+    before = images.to_uint8(pictures[0])
     np.testing.assert_array_equal(found[:, 32:], before[:, 32:])
     assert (found[:, :32] != before[:, :32]).any()
     assert done.record["options"]["mask"] == painting.MASK
-    digest = hashlib.sha256(mask).hexdigest()
+    digest = hashlib.sha256(masks[painting.MASK]).hexdigest()
     assert done.record["inputs"]["mask"] == {"path": None, "sha256": digest}
+    with zipfile.ZipFile(done.files["masks"]) as packed:
+        assert packed.read(painting.MASK) == masks[painting.MASK]
 
 
-@pytest.mark.parametrize(
-    "value", [None, "", "/gradio_api/file=/etc/passwd", "/etc/passwd", [], 7]
-)
+def test_each_painting_has_its_part(page_modules, wish):
+    brush = page_modules.brush
+    labels = np.full((48, 64), -1)
+    labels[:, :16], labels[:, 16:32], labels[:, 32:48] = 1, 3, 0
+    # The second place of the form is empty: the third has the second part.
+    given = [True, False, True, False]
+    masks = brush.masks(drawn(labels, brush.COLOURS), given)
+    white = {
+        name: images.read(data).rgb[0, ::16, 0].tolist()
+        for name, data in masks.items()
+    }
+    assert white == {
+        "mask.png": [1, 1, 1, 0],
+        "part_1.png": [1, 0, 1, 0],
+        "part_2.png": [0, 1, 1, 0],
+    }
+    wanted = wish(
+        masks, styles=2, max_size=64, scales=1, style_layers="conv1_1"
+    )
+    inputs = wanted.prepare()
+    assert inputs.options.content_mask == ("part_1.png", "part_2.png")
+    assert [one["path"] for one in inputs.sources["content_mask"]] == [None] * 2
+    np.testing.assert_allclose(
+        inputs.places.regions[:, 0, ::16],
+        [[1, 0, 0.5, 0], [0, 1, 0.5, 0]],
+    )
+    labels[labels != 1] = -1
+    with pytest.raises(ValueError, match="painting 3 has no part"):
+        brush.masks(drawn(labels, brush.COLOURS), given)
+
+
+@pytest.mark.parametrize("value", [None, "", {}, {"drawn": ""}, [], 7])
 def test_a_brush_that_drew_nothing_is_no_mask(page_modules, value):
-    assert page_modules[5].mask(value) is None
+    assert page_modules.brush.masks(value, [True] * 4) == {}
 
 
 @pytest.mark.parametrize(
-    "value, words",
+    "value",
     [
-        ("data:image/png;base64,%%%", "what the brush drew"),
-        ("data:image/png;base64,aaaa", "mask. cannot be read|`mask`"),
-        (np.zeros((48, 64)), '"mask.png" is black all over'),
-        (half(64, 48), '"mask.png" should have the shape of its picture'),
+        "data:image/png;base64,%%%",
+        "data:image/png;base64,aaaa",
+        "/gradio_api/file=/etc/passwd",
+        np.zeros((1, 1300)),
     ],
 )
-def test_no_mask_is_a_message(page_modules, pictures, folder, value, words):
-    painting, brush = page_modules[2], page_modules[5]
-    content, style = (images.encode(one, ".png") for one in pictures)
-    sent = value if isinstance(value, str) else drawn(value.astype("uint8"))
-    with pytest.raises(ValueError, match=words) as raised:
-        painting.prepare(
-            content, [style], Options(), painting.Limits(), brush.mask(sent)
-        )
+def test_no_drawing_is_a_message(page_modules, value):
+    brush = page_modules.brush
+    sent = {"drawn": value}
+    if not isinstance(value, str):
+        sent = drawn(value.astype(int), brush.COLOURS)
+    with pytest.raises(ValueError, match="should be what was drawn"):
+        brush.masks(sent, [True] * 4)
+
+
+def test_a_mask_of_another_shape_is_a_message(page_modules, wish, folder):
+    brush = page_modules.brush
+    masks = brush.masks(drawn(half(64, 48), brush.COLOURS), [True] * 4)
+    with pytest.raises(
+        ValueError, match='"mask.png" should have the'
+    ) as raised:
+        wish(masks).prepare()
     assert str(folder.home()) not in str(raised.value)
 
 
 def test_the_stage_escapes_and_draws(page_modules):
-    stage = page_modules[4]
+    stage = page_modules.stage
     assert "<script" not in stage.problem("`a`: <script>alert(1)</script>")
     assert "<code>a</code>" in stage.problem("`a`: b")
     assert "<script" not in stage.banner("<script>")
@@ -319,31 +532,23 @@ def test_the_stage_escapes_and_draws(page_modules):
     assert stage.curve([(0, 1.0)]) == ""
 
 
-def test_a_visitor_stops_no_other():
-    from nst_tf.page.visits import Visits
-
-    visits = Visits()
-    with visits.run("ann") as first, visits.run("bob") as second:
-        assert (len(visits), visits.stop("ann")) == (2, 1)
-        assert first.is_set() and not second.is_set()
-        visits.leave("bob")
-        assert second.is_set() and visits.gone("bob")
-        visits.come("bob")
-        assert not visits.gone("bob")
-    assert (len(visits), visits.stop("bob")) == (0, 0)
-    for number in range(3000):
-        visits.leave(str(number))
-    assert visits.gone("2999") and not visits.gone("0")
-
-
 # The server
+
+
+# Where nobody listens, one that needs another package, too.
+PROXIES = dict.fromkeys(
+    ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"),
+    "http://127.0.0.1:9",
+)
+PROXIES |= dict.fromkeys(("ALL_PROXY", "all_proxy"), "socks5://127.0.0.1:9")
 
 
 @pytest.fixture(scope="module")
 def server():
-    """Address and process of a page on the tiny network."""
+    """Address and process of a page on the tiny network, behind proxies."""
     process = subprocess.Popen(
         [sys.executable, SERVER, "max_steps=3000"],
+        env={**os.environ, **PROXIES, "NO_PROXY": "", "no_proxy": ""},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -399,7 +604,7 @@ def test_a_program_paints(client, files, pictures):
 
 def test_a_program_paints_a_part(client, files, pictures, tmp_path):
     mask = tmp_path / "left.png"
-    record.write(mask, images.encode(half() / np.float32(255), ".png"))
+    record.write(mask, images.encode((half() == 0).astype("float32"), ".png"))
     path = client.predict(
         content=handed(files / "content.png"),
         style=handed(files / "style.png"),
@@ -618,3 +823,32 @@ def test_users_are_read_and_nobody_is_named(tmp_path):
     path.write_text("\n")
     with pytest.raises(ValueError, match="names nobody"):
         server.read_users(path)
+
+
+def test_it_starts_behind_any_proxy(server, monkeypatch):
+    """See `PROXIES`: it did, and what was set is as it was."""
+    from nst_tf.page.server import _unproxied
+
+    assert fetched(server[0], "/")[0] == 200
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    monkeypatch.delenv("no_proxy", raising=False)
+    for share, words in ((False, "*"), (True, "localhost,127.0.0.1,::1,")):
+        with _unproxied(share):
+            assert os.environ["no_proxy"].startswith(words)
+            assert os.environ["NO_PROXY"].startswith(words)
+        assert os.environ["NO_PROXY"] == "example.org"
+        assert "no_proxy" not in os.environ
+
+
+def test_a_taken_port_is_one_line_of_ours():
+    from nst_tf.page import launch
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=f"`port`: .*:{port} ") as raised:
+            launch(port=port)
+        assert "GRADIO" not in str(raised.value)
+    with pytest.raises(ValueError, match="`host`: 192.0.2.1 cannot be"):
+        launch(host="192.0.2.1")

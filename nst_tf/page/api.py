@@ -12,32 +12,33 @@ gives the path of the picture's file. Every option of the page goes by name.
 """
 
 import inspect
-import sys
-import traceback
 from typing import Any
 
 import gradio as gr
 
 from nst_tf.files import images
 from nst_tf.page import events, folder, form, painting
+from nst_tf.page.line import Job, Line
 from nst_tf.page.visits import Visits
 
+PROGRAMS = 16  # that wait for a picture, each in a thread
 Picture = gr.FileData | None
 
 
-def offer(visits: Visits, limits: painting.Limits) -> None:
+def offer(visits: Visits, line: Line, limits: painting.Limits) -> None:
     """Adds the endpoints, inside of a `gr.Blocks`."""
     for name, draft in (("draft", True), ("paint", False)):
         gr.api(
-            _endpoint(visits, limits, draft),
+            _endpoint(visits, line, limits, draft),
             api_name=name,
             api_description=_about(draft),
-            concurrency_id=events.DEVICE,
-            concurrency_limit=1,
+            concurrency_id="programs",
+            concurrency_limit=PROGRAMS,
         )
 
     def stop(request: gr.Request) -> int:
-        return visits.stop(request.session_hash)
+        visitor = visits.come(request.session_hash, request.session_hash)
+        return visitor.stop() if visitor else 0
 
     gr.api(
         stop,
@@ -68,23 +69,20 @@ def _parameters() -> dict[str, Any]:
     return found
 
 
-def _endpoint(visits: Visits, limits: painting.Limits, draft: bool):
+def _endpoint(visits: Visits, line: Line, limits: painting.Limits, draft: bool):
     kinds = _parameters()
 
     def paint(*values: Any) -> dict[str, Any]:
         *given, request = values
         named = dict(zip(kinds, given, strict=True))
-        if visits.gone(request.session_hash):
-            raise gr.Error("The client has left.", print_exception=False)
+        session = request.session_hash
+        visitor = visits.welcome(session, session)
         try:
-            with visits.run(request.session_hash) as stopped:
-                return _painted(named, draft, limits, stopped)
+            return _painted(named, draft, limits, line, visitor)
         except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from None
-        except Exception as error:
-            traceback.print_exc(file=sys.stderr)
-            words = f"This should not happen: {type(error).__name__}. {error}"
-            raise gr.Error(words, print_exception=False) from None
+        finally:
+            visits.end(session)
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [
@@ -108,21 +106,24 @@ def _endpoint(visits: Visits, limits: painting.Limits, draft: bool):
     return paint
 
 
-def _painted(named, draft, limits, stopped):
+def _painted(named, draft, limits, line: Line, visitor) -> dict[str, Any]:
     styles = ["style", *(f"style_{n}" for n in range(2, form.STYLES + 1))]
-    content = folder.sent(named.pop("content"), "content")
-    sources = [folder.sent(named.pop(name), name) for name in styles]
+    content = folder.original(named.pop("content"), "content")
+    sources = [folder.original(named.pop(name), name) for name in styles]
     mask = folder.sent(named.pop("mask"), "mask")
-    preset, suffix = named.pop("preset"), named.pop("format")
-    suffix = images.check_suffix(f"painted.{suffix or 'png'}", "format")
+    preset, kind = named.pop("preset"), named.pop("format") or "png"
+    images.check_suffix(f"painted.{kind}", "format")
     values = {name: v for name, v in named.items() if v is not None}
     options = events.options_from(values, preset, draft)
     known = [style for style in sources if style is not None]
-    ready = painting.prepare(content, known, options, limits, mask)
-    now: Any = None
+    masks = {} if mask is None else {painting.MASK: mask}
+    wish = painting.Wish(content, known, options, masks)
+    wish.check(limits)
+    job = Job(visitor, wish, kinds={kind: (f"painted.{kind}", 8)})
+    line.join(job)
     progress = gr.Progress()
-    for now in painting.follow(ready, stopped):
+    for now in job.moments():
         progress(now.done, desc=now.words)
-    done = painting.finish(now.result, ready, suffixes=(suffix,))
-    folder.sweep()
-    return gr.FileData(path=done.files[suffix]).model_dump()
+    if job.painted is None:
+        raise ValueError(job.problem or "stopped before it began.")
+    return gr.FileData(path=job.painted.files[kind]).model_dump()

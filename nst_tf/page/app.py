@@ -7,21 +7,24 @@ from starlette.middleware import Middleware
 
 from nst_tf.page import api, events, folder, layout
 from nst_tf.page.guard import Guard
+from nst_tf.page.line import Line
 from nst_tf.page.painting import Limits
 from nst_tf.page.visits import Visits
 
 SESSIONS = 64  # visitors whose pictures are remembered, some 0.3 MB each
 
 
-def build(limits: Limits, queue: int) -> tuple[gr.Blocks, Visits]:
+def build(limits: Limits, queue: int) -> tuple[gr.Blocks, Line]:
     """The application, and who is painting on it."""
-    visits, samples = Visits(), folder.samples()
+    visits, line, samples = Visits(), Line(queue), folder.samples()
     with gr.Blocks(title=layout.TITLE, analytics_enabled=False) as blocks:
-        api.offer(visits, limits)  # first: it has the say on the names
-        events.wire(layout.build(samples), visits, limits, samples)
+        api.offer(visits, line, limits)  # first: it has the say on the names
+        parts = layout.build(samples)
+        events.wire(parts, visits, line, limits, samples)
+        blocks.load(*events.greet(parts, visits, line), **events.QUICK)
         blocks.unload(_leave(visits))
     blocks.queue(max_size=queue, default_concurrency_limit=4, api_open=False)
-    return blocks, visits
+    return blocks, line
 
 
 def settings() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from nst_tf.files import record
 
 AGE = 6 * 3600.0  # seconds that a file is kept
 TOTAL = 2_000_000_000  # bytes that all of them may take
+GIVEN, SHOWN = "given", "shown.jpg"  # what was sent; the name of a preview
 EACH = 30.0  # seconds between two sweeps
 
 
@@ -32,9 +33,9 @@ def home() -> Path:
     return folder
 
 
-def fresh() -> Path:
-    """A new name in it for one run's results, which nobody can guess."""
-    return home() / "painted" / uuid.uuid4().hex
+def fresh(kind: str = "painted") -> Path:
+    """A new place in it for one run's results, which nobody can guess."""
+    return home() / kind / uuid.uuid4().hex
 
 
 def holds(path: str | Path) -> bool:
@@ -46,8 +47,8 @@ def holds(path: str | Path) -> bool:
         return False
 
 
-def sent(payload: Any, name: str) -> bytes | None:
-    """The bytes of a picture that was sent; None where there is none.
+def original(payload: Any, name: str) -> Path | None:
+    """The file that was sent, where its preview stands for it.
 
     Raises:
       ValueError: it is not in the page's folder.
@@ -55,12 +56,23 @@ def sent(payload: Any, name: str) -> bytes | None:
     if payload is None:
         return None
     path = payload.get("path") if isinstance(payload, Mapping) else None
-    if not isinstance(path, str) or not holds(path):
-        raise ValueError(
-            f"`{name}` should be a picture that was sent to this page; "
-            "received something else, or its time here is over. Send it anew."
-        )
-    return Path(path).read_bytes()
+    if isinstance(path, str) and holds(path):
+        token, _, rest = Path(path).name.partition(".")
+        if rest != SHOWN:
+            return Path(path)
+        given = home() / GIVEN / token / "original"
+        for file in given.iterdir() if given.is_dir() else ():
+            return file
+    raise ValueError(
+        f"`{name}` should be a picture that was sent to this page; "
+        "received something else, or its time here is over. Send it anew."
+    )
+
+
+def sent(payload: Any, name: str) -> bytes | None:
+    """The bytes of `original`."""
+    path = original(payload, name)
+    return None if path is None else path.read_bytes()
 
 
 def samples() -> dict[str, list[Path]]:

@@ -5,7 +5,9 @@ and default. What could read a file of the server does not.
 """
 
 import dataclasses
+import html
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,14 +17,34 @@ from nst_tf.request import presets
 from nst_tf.request.options import OPTIMIZERS, Options
 
 STYLES = 4  # paintings, at most
-# What comes first: its name, and where its slider begins, ends, how it steps.
-FIRST: dict[str, tuple[str, tuple[float, float, float] | None]] = {
+# The presets in sight, in plain words; "" is no preset.
+LOOKS = {
+    "paint": "Calm",
+    "abstract": "Bold",
+    "fine": "Fine",
+    "": "Classic",
+}
+Reach = tuple[float, float, float]  # where a slider begins, ends, how it steps
+# What is in sight, and what comes first of the rest.
+SIGHT: dict[str, tuple[str, Reach | None]] = {
     "strength": ("Strength", (0.05, 0.95, 0.05)),
+    "max_size": ("Size (px)", (64, 2048, 32)),
+}
+FIRST: dict[str, tuple[str, Reach | None]] = {
+    **SIGHT,
     "style_scale": ("Stroke size", (0.1, 4, 0.05)),
     "color": ("Colours", None),
-    "max_size": ("Size", None),
     "steps": ("Steps", None),
+    "print": ("Print", None),
 }
+# Where the help is not what a visitor would say.
+PLAIN = {
+    "style_scale": "1 is as the painting has them",
+    "color": "whose colours: the painting's, or the photograph's",
+    "steps": "more take longer and look finer",
+    "print": "paper, as 30x20cm@300dpi",
+}
+SHORT = 48  # letters of a help that is in sight
 # Options that may be a file's PATH, and the words that are none.
 WORDS = {"init": ("content", "noise", "style")}
 LARGE = 1000  # a bound above it is none that one meets
@@ -46,8 +68,9 @@ def names() -> list[str]:
 
 
 def groups() -> dict[str, list[str]]:
-    """The options under "More", by group."""
-    found: dict[str, list[str]] = {}
+    """The options that are folded, by group."""
+    first = [name for name in FIRST if name not in SIGHT]
+    found: dict[str, list[str]] = {"often turned": first}
     for field in fields():
         if field.name not in FIRST and field.name != SHARES:
             found.setdefault(field.metadata["group"], []).append(field.name)
@@ -57,12 +80,13 @@ def groups() -> dict[str, list[str]]:
 def component(name: str, options: Options) -> gr.components.Component:
     """What the option is filled in with, its value in it."""
     field = {field.name: field for field in fields()}[name]
-    label, reach = FIRST.get(name, (name.replace("_", " ").capitalize(), None))
+    reach = FIRST.get(name, ("", None))[1]
     value = shown(options)[name]
     about: dict[str, Any] = {
-        "label": label,
-        "info": _info(field),
+        "label": _label(name),
+        "info": None if name in SIGHT else _brief(field),
         "elem_id": f"option-{name}",
+        "min_width": 140,
     }
     choices = WORDS.get(name, field.metadata["choices"])
     if choices:
@@ -177,7 +201,28 @@ def taken(options: Mapping[str, Any]) -> tuple[Options, list[str]]:
     return Options.from_dict(kept), left
 
 
-def _info(field: dataclasses.Field) -> str:
+def _brief(field: dataclasses.Field) -> str:
+    """One short line: in plain words, or the beginning of the help."""
+    text = PLAIN.get(field.name, field.metadata["help"])
+    for pause in (";", ":", ","):
+        text = text.partition(pause)[0] if len(text) > SHORT else text
+    return textwrap.shorten(text.replace("--", ""), SHORT, placeholder=" …")
+
+
+def explained() -> str:
+    """All there is to say of every option, as Markdown."""
+    known = {field.name: field for field in fields()}
+    return "\n".join(
+        f"- **{_label(name)}** (`{name}`): {html.escape(_help(known[name]))}"
+        for name in names()
+    )
+
+
+def _label(name: str) -> str:
+    return FIRST.get(name, (name.replace("_", " ").capitalize(), None))[0]
+
+
+def _help(field: dataclasses.Field) -> str:
     """The help, the bounds, and the default where the field shows none."""
     text = field.metadata["help"].replace(", or a file's PATH", "")
     text = text.replace("--", "")

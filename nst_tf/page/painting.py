@@ -1,10 +1,14 @@
 """One visitor's run, moment by moment: limits, forecast, results, files."""
 
 import dataclasses
+import io
 import math
+import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +17,8 @@ import tensorflow as tf
 from nst_tf.files import images, record
 from nst_tf.files import sizes as sizes_
 from nst_tf.machine import memory
-from nst_tf.page import folder
-from nst_tf.request.options import Options
+from nst_tf.page import folder, pictures
+from nst_tf.request.options import EVERYWHERE, Options
 from nst_tf.request.values import SMALLEST
 from nst_tf.stylization import forecast as forecast_
 from nst_tf.stylization import run as run_
@@ -22,11 +26,16 @@ from nst_tf.stylization.inputs import Inputs
 from nst_tf.stylization.inputs import prepare as prepare_
 from nst_tf.stylization.result import Result
 
-UPLOAD_PIXELS = 50_000_000  # of a picture that is sent
 PREVIEW = 640  # pixels, long side of the picture while it is painted
 FRAME, FRAMES, RATE = 480, 60, 12  # of the animation: side, count, per second
-MASK = "mask.png"  # what a mask is called: its path is nobody's business
-SUFFIXES = (".png", ".jpg", ".webp")
+MASK, PART = "mask.png", "part_{}.png"  # a mask's path is nobody's business
+# What is written of a picture: the file's name, bits a channel.
+KINDS = {
+    "png": ("painted.png", 8),
+    "jpg": ("painted.jpg", 8),
+    "webp": ("painted.webp", 8),
+    "deep": ("painted_16_bits.png", 16),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +57,7 @@ class Moment:
       curve: the total cost of each result so far, the scale of each.
       warning: of the weights; '' if there is none.
       result: the last one; None before there is one.
+      left: seconds; None where that is not known.
     """
 
     words: str
@@ -56,66 +66,106 @@ class Moment:
     curve: Sequence[tuple[int, float]] = ()
     warning: str = ""
     result: Result | None = None
+    left: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Painted:
-    """A finished picture: its files by suffix, what it was made of."""
+    """A finished picture.
 
-    files: dict[str, str]
-    before: str
-    record: dict[str, Any]
-    caption: str
-
-
-def prepare(
-    content: bytes | None,
-    styles: Sequence[bytes],
-    options: Options,
-    limits: Limits,
-    mask: bytes | None = None,
-) -> Inputs:
-    """`inputs.prepare`, after a look at the sizes: before any heavy work.
-
-    Of a mask the inputs, and so the recipe, hold the digest and no path.
-
-    Raises:
-      ValueError: a picture or an option that cannot be used, or too much.
+    Attributes:
+      files: by kind, as in `KINDS`; with `gif` the run itself, with `masks`
+        what was drawn.
+      before, after: files to be shown, of one size.
+      record: the recipe.
+      names: of the photograph, and of the paintings, as they were sent.
+      size: height and width.
+      words: how it ended.
     """
-    named = [("content", content)] if content is not None else []
-    named += [("style", style) for style in styles]
-    sizes = [_size(data, name) for name, data in named]
-    if sizes:
-        _check_limits(sizes, content is not None, options, limits)
-    given = list(styles) or None
-    if mask is None:
-        return prepare_(content, given, options=options)
-    _size(mask, "mask")
-    path = folder.fresh() / MASK
-    record.write(path, mask)
-    try:
-        ready = prepare_(content, given, options=options, mask=str(path))
-    except ValueError as error:
-        raise ValueError(str(error).replace(str(path), MASK)) from None
-    return dataclasses.replace(
-        ready,
-        options=ready.options.replace(mask=MASK),
-        sources={
-            **ready.sources,
-            "mask": {**ready.sources["mask"], "path": None},
-        },
-    )
+
+    files: Mapping[str, str]
+    before: str
+    after: str
+    record: dict[str, Any]
+    names: Sequence[str]
+    size: tuple[int, int]
+    words: str
+
+    @property
+    def caption(self) -> str:
+        """What the gallery says of it."""
+        return Path(self.names[-1]).stem if self.names else ""
 
 
-def _size(data: bytes, name: str) -> tuple[int, int]:
-    """Height and width of a picture; ValueError if it is no usual one."""
-    size = images.size(data, name)
-    if math.prod(size) > UPLOAD_PIXELS:
-        raise ValueError(
-            f"`{name}` has {size[1]} x {size[0]} pixels; the page takes "
-            f"{UPLOAD_PIXELS / 1e6:g} megapixels. Shrink it."
-        )
-    return size
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What a visitor asks for: files and options, nothing read yet.
+
+    Attributes:
+      masks: files by their name: `MASK`, and `PART` of each style.
+    """
+
+    content: Path | None
+    styles: Sequence[Path]
+    options: Options
+    masks: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+
+    def check(self, limits: Limits) -> None:
+        """Looks at the sizes alone.
+
+        Raises:
+          ValueError: a picture or an option that cannot be used, or too much.
+        """
+        named = [("content", self.content)] if self.content else []
+        named += [("style", style) for style in self.styles]
+        sizes = [pictures.size(path.read_bytes(), name) for name, path in named]
+        for data in self.masks.values():
+            pictures.size(data, "mask")
+        if sizes:
+            options = self.options
+            _check_limits(sizes, self.content is not None, options, limits)
+
+    def prepare(self) -> Inputs:
+        """`inputs.prepare`; the recipe holds digests and no path.
+
+        Raises:
+          ValueError: what cannot be painted.
+        """
+        content = self.content and self.content.read_bytes()
+        styles = [path.read_bytes() for path in self.styles] or None
+        if not self.masks:
+            return prepare_(content, styles, options=self.options)
+        place = folder.fresh("masks")
+        for name, data in self.masks.items():
+            record.write(place / name, data)
+        try:
+            ready = prepare_(
+                content, styles, options=self.options, **self._named(place)
+            )
+        except ValueError as error:
+            words = str(error).replace(f"{place}{os.sep}", "")
+            raise ValueError(words) from None
+        sources = {**ready.sources, "mask": _nowhere(ready.sources["mask"])}
+        parts = ready.sources["content_mask"]
+        sources["content_mask"] = parts and [*map(_nowhere, parts)]
+        options = ready.options.replace(**self._named())
+        return dataclasses.replace(ready, options=options, sources=sources)
+
+    def _named(self, place: Path | None = None) -> dict[str, Any]:
+        """The masks as options, below a place or by their names alone."""
+        paths = {
+            name: str(place / name) if place else name for name in self.masks
+        }
+        found: dict[str, Any] = {"mask": paths.pop(MASK, None)}
+        if paths:
+            numbers = range(1, len(self.styles) + 1)
+            parts = (PART.format(number) for number in numbers)
+            found["content_mask"] = [paths.get(p, EVERYWHERE) for p in parts]
+        return found
+
+
+def _nowhere(source: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if source is None else {**source, "path": None}
 
 
 def _check_limits(sizes, with_content: bool, options, limits: Limits) -> None:
@@ -159,8 +209,9 @@ def follow(
     warning = run_.engine(inputs.options, inputs.plan.arithmetic)[1].warning
     expected = forecast_.forecast(inputs.plan.size, inputs.options)
     height, width = inputs.plan.size
-    words = f"{width} x {height} pixels, {expected}"
-    yield Moment(f"{words}. Starting …", warning=warning)
+    left = expected.seconds
+    words = f"{width} x {height} pixels, about {forecast_.duration(left)}"
+    yield Moment(f"{words}. Starting …", warning=warning, left=left)
     every = math.ceil(max(1, sum(inputs.plan.schedule)) / FRAMES)
     clock, curve = _Clock(inputs), []
     try:
@@ -169,7 +220,8 @@ def follow(
             curve.append((result.scale, result.costs["total"]))
             if frames is not None and _due(result, every):
                 frames.append(_small(result.image, FRAME))
-            done, left = clock.look(result)
+            done, known = clock.look(result)
+            left = left if known is None else known
             yield Moment(
                 _words(result, left),
                 done,
@@ -177,6 +229,7 @@ def follow(
                 list(curve),
                 warning,
                 result,
+                left,
             )
             if stopped.is_set() or result.diverged:
                 return
@@ -188,30 +241,69 @@ def follow(
         ) from None
 
 
+def saving(last: Moment) -> Moment:
+    """What there is to tell while files are written."""
+    return dataclasses.replace(last, words="Saving …", left=1.0)
+
+
 def finish(
     result: Result,
     inputs: Inputs,
+    wish: Wish,
     frames: Sequence[np.ndarray] | None = None,
-    suffixes: Sequence[str] = SUFFIXES,
+    kinds: Mapping[str, tuple[str, int]] = KINDS,
 ) -> Painted:
     """Writes the result's files, the recipe in each."""
     place = folder.fresh()
-    files = {suffix: str(place / f"painted{suffix}") for suffix in suffixes}
-    for path in files.values():
-        result.save(path)
-    recipe = record.to_json(result.record)
+    files = {kind: str(place / name) for kind, (name, _) in kinds.items()}
+    for kind, (_, depth) in kinds.items():
+        result.save(files[kind], depth=depth)
     if frames:
-        files[".gif"] = str(place / "painting.gif")
+        files["gif"] = str(place / "painting.gif")
+        recipe = record.to_json(result.record)
         data = images.encode_animation(frames, ".gif", RATE, recipe)
-        record.write(files[".gif"], data)
+        record.write(files["gif"], data)
+    if wish.masks:
+        files["masks"] = str(place / "masks.zip")
+        record.write(Path(files["masks"]), _zipped(wish.masks))
     before = inputs.content
     if inputs.sources["content"] is None:
         before = images.resize(inputs.styles[0], inputs.plan.size)
-    beside = place / "before.jpg"
-    record.write(beside, images.encode(before, ".jpg"))
+    pair = place / "before.jpg", place / "after.jpg"
+    for path, image in zip(pair, (before, result.image), strict=True):
+        small = _small(images.to_uint8(image), pictures.SIDE)
+        record.write(path, images.encode(small, ".jpg"))
+    given = [wish.content, *wish.styles] if wish.content else wish.styles
+    return Painted(
+        files,
+        str(pair[0]),
+        str(pair[1]),
+        result.record,
+        [path.name for path in given if path],
+        result.image.shape[:2],
+        _ending(result),
+    )
+
+
+def _ending(result: Result) -> str:
     height, width = result.image.shape[:2]
-    caption = f"{width} x {height}, step {result.count} of {result.total}"
-    return Painted(files, str(beside), result.record, caption)
+    size = f"{width} x {height}"
+    if result.diverged:
+        return f"Stopped: {result.divergence()}"
+    if result.last:
+        return f"Done: {size} pixels, {result.total} steps."
+    return (
+        f"Stopped: {size} pixels, step {result.count} of {result.total}. "
+        "The best picture so far is kept."
+    )
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as packing:
+        for name, data in files.items():
+            packing.writestr(name, data)
+    return packed.getvalue()
 
 
 class _Clock:

@@ -8,7 +8,9 @@ from typing import Any
 import gradio as gr
 
 from nst_tf.files import record
-from nst_tf.page import folder, form
+from nst_tf.page import folder, form, pictures
+from nst_tf.request import presets
+from nst_tf.request.options import Options
 from nst_tf.stylization.inputs import identity
 
 Samples = Mapping[str, Sequence[Path]]
@@ -19,6 +21,22 @@ def reuse(samples: Samples) -> Callable[..., list]:
 
     def fill(recipe, *payloads):
         return _filled(recipe, samples, payloads)
+
+    return fill
+
+
+def enlarge(samples: Samples) -> Callable[..., list]:
+    """The recipe shown fills in the form, to be painted for a paper."""
+
+    def fill(recipe, paper, *payloads):
+        try:
+            options = presets.merge(recipe["options"], {"print": paper or None})
+            if not paper:
+                raise ValueError("Choose a paper first.")
+            Options.from_dict(options)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        return _filled({**recipe, "options": options}, samples, payloads)
 
     return fill
 
@@ -38,7 +56,7 @@ def dropped(samples: Samples) -> Callable[..., list]:
 
 
 def _unfilled(words: str) -> list:
-    count = len(form.names()) + 3 + 2 * form.STYLES
+    count = len(form.names()) + 4 + 2 * form.STYLES
     return [*[gr.skip()] * count, f"**{words}**"]
 
 
@@ -51,7 +69,10 @@ def _filled(recipe: Any, samples: Samples, payloads: Sequence) -> list:
         digests = [one and str(one["sha256"]) for one in wanted]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         return _unfilled(f"The recipe cannot be read: {error}")
-    known = _known(samples, payloads)
+    known = _known(payloads)
+    for path in (path for kind in samples.values() for path in kind):
+        if (digest := _digest(path)) in digests and digest not in known:
+            known[digest] = pictures.shown(path, "sample")
     content, *styles = [known.get(digest or "") for digest in digests]
     missing = [
         name
@@ -71,7 +92,8 @@ def _filled(recipe: Any, samples: Samples, payloads: Sequence) -> list:
     if left:
         words += f" Not on the page, left out: {', '.join(left)}."
     return [
-        "",  # no preset
+        None,  # no look,
+        "",  # and no other preset
         *form.updates(options),
         content,
         *[*styles, *padding][: form.STYLES],
@@ -80,15 +102,16 @@ def _filled(recipe: Any, samples: Samples, payloads: Sequence) -> list:
     ]
 
 
-def _known(samples: Samples, payloads: Sequence) -> dict[str, str]:
-    """Paths of the samples and of what is in the form, by sha256."""
-    paths = [str(path) for kind in samples.values() for path in kind]
+def _known(payloads: Sequence) -> dict[str, str]:
+    """Previews of what is in the form, by sha256."""
+    found = {}
     for payload in payloads:
         with contextlib.suppress(ValueError):
-            if folder.sent(payload, "picture") is not None:
-                paths.append(payload["path"])
-    found = {}
-    for path in paths:
-        with contextlib.suppress(ValueError):
-            found[str(identity(path, "picture")["sha256"])] = path
+            path = folder.original(payload, "picture")
+            if path is not None:
+                found[_digest(path)] = payload["path"]
     return found
+
+
+def _digest(path: Path) -> str:
+    return str(identity(path, "picture")["sha256"])

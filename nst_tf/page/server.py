@@ -1,7 +1,11 @@
 """Starts the page: one server, one device, one queue."""
 
+import contextlib
 import dataclasses
 import os
+import socket
+import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +35,7 @@ class Page:
     url: str
     share_url: str | None
     _blocks: Any = dataclasses.field(repr=False)
-    _visits: Any = dataclasses.field(repr=False)
+    _line: Any = dataclasses.field(repr=False)
 
     def wait(self) -> None:
         """Returns when the page is closed, or with Ctrl-C."""
@@ -39,7 +43,7 @@ class Page:
 
     def close(self) -> None:
         """Ends every run, then the server."""
-        self._visits.stop_all()
+        self._line.close()
         self._blocks.close(verbose=False)
 
 
@@ -74,10 +78,12 @@ def launch(
       ValueError: Gradio is missing, or an argument cannot be used.
     """
     users = read_users(auth_file) if auth_file else None
+    _check_address(host, port)
     os.environ.update(ENVIRONMENT)
     os.environ["GRADIO_TEMP_DIR"] = str(folder.home())
     try:
-        import gradio  # noqa: F401
+        with _unproxied():
+            import gradio  # noqa: F401
     except ImportError:
         raise ValueError(
             "the page needs Gradio: pip install 'nst_tf[page]'."
@@ -85,25 +91,63 @@ def launch(
     devices.select(device)
     from nst_tf.page import app
 
-    blocks, visits = app.build(Limits(max_pixels, max_steps), queue)
+    blocks, line = app.build(Limits(max_pixels, max_steps), queue)
     try:
-        _, url, share_url = blocks.launch(
-            **app.settings(),
-            server_name=host,
-            server_port=port,
-            auth=users,
-            inbrowser=open_browser,
-            share=share,
-            root_path=root_path,
-            max_file_size=UPLOAD,
-            prevent_thread_lock=True,
-        )
+        with _unproxied(share):
+            _, url, share_url = blocks.launch(
+                **app.settings(),
+                server_name=host,
+                server_port=port,
+                auth=users,
+                share=share,
+                root_path=root_path,
+                max_file_size=UPLOAD,
+                prevent_thread_lock=True,
+            )
+    except ImportError as error:  # a proxy that speaks SOCKS
+        raise ValueError(f"`share`: {error}") from None
+    except OSError:
+        raise ValueError(
+            f"`port`: {port or 'all from 7860 to 7959'} on {host} cannot be "
+            "had. Choose another."
+        ) from None
+    if open_browser:
+        webbrowser.open(share_url or url)
+    return Page(url, share_url or None, blocks, line)
+
+
+def _check_address(host: str, port: int | None) -> None:
+    """ValueError where nobody can listen there; Gradio would try for long."""
+    name = "port" if port else "host"
+    try:
+        family, *_, place = socket.getaddrinfo(host.strip("[]"), port or 0)[0]
+        with socket.socket(family) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(place)
     except OSError as error:
         raise ValueError(
-            f"`port`: {host}:{port or '7860 to 7959'} cannot be listened on "
-            f"({error}). Choose another."
+            f"`{name}`: {host}{f':{port}' * bool(port)} cannot be listened on "
+            f"({error.strerror}). Choose another."
         ) from None
-    return Page(url, share_url or None, blocks, visits)
+
+
+@contextlib.contextmanager
+def _unproxied(share: bool = False) -> Iterator[None]:
+    """Gradio asks its own address for an answer: through no proxy.
+
+    For a tunnel it asks its servers: through the proxy that there is.
+    """
+    near = "localhost,127.0.0.1,::1,"
+    kept = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
+    known = kept["no_proxy"] or kept["NO_PROXY"] or ""
+    os.environ.update(dict.fromkeys(kept, near + known if share else "*"))
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def read_users(path: str | os.PathLike) -> list[tuple[str, str]]:

@@ -3,18 +3,28 @@
 import base64
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from nst_tf.page.painting import Moment
 
+KINDS = {
+    "png": "PNG",
+    "jpg": "JPEG",
+    "webp": "WebP",
+    "deep": "PNG, 16 bits",
+    "gif": "GIF of the run",
+    "masks": "Masks",
+}
 WIDTH, HEIGHT = 320, 64  # of the cost curve, in its own units
 
 
-def empty() -> str:
+def empty(words: str = "") -> str:
     """Before anything was asked for."""
     return (
         '<div class="stage-empty"><p>Give a photograph and a painting, '
-        "then <b>Draft</b> or <b>Paint</b>.</p></div>"
+        "or click the samples; then <b>Paint</b>.</p>"
+        f"<p>{_text(words)}</p></div>"
     )
 
 
@@ -38,9 +48,20 @@ def problem(words: str) -> str:
     return f'<div class="stage-problem" role="alert"><p>{marked}</p></div>'
 
 
-def banner(warning: str) -> str:
-    """The warning of the weights."""
-    return f'<div class="banner" role="alert">{_text(warning)}</div>'
+def banner(*warnings: str) -> str:
+    """What to know of the weights, and of the pictures given."""
+    lines = "".join(f"<p>{_text(one)}</p>" for one in warnings if one)
+    return lines and f'<div class="banner" role="alert">{lines}</div>'
+
+
+def downloads(files: Mapping[str, str], size: str) -> str:
+    """Links to a picture's files, and how large it prints."""
+    links = "".join(
+        f'<a id="download-{kind}" href="gradio_api/file={_text(path)}" '
+        f'download="{Path(path).name}">{_text(KINDS.get(kind, kind))}</a>'
+        for kind, path in files.items()
+    )
+    return f'<div class="downloads">{links}</div><p>{_text(size)}</p>'
 
 
 def moment(now: Moment) -> str:

@@ -1,65 +1,117 @@
-"""Who is painting: what stops one visitor's runs and no other's."""
+"""Who is here: a browser, by a token that it keeps, and what is theirs."""
 
-import contextlib
+import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Mapping
+from typing import Any
 
-GONE = 1000  # visitors whose leaving is remembered: a queue holds fewer
+from nst_tf.page import folder
+
+GRACE = 60.0  # seconds that a run outlives its visitor's last tab
+MOST = 200  # visitors that are remembered
+KEPT = 24  # pictures of a visitor
+FORM = 500_000  # letters of a form that is remembered
+
+
+class Visitor:
+    """One browser, or one program.
+
+    Attributes:
+      pictures: finished, the newest last.
+      filled: what was last in the form, by the place of its component.
+      jobs: what was asked for, see `line.Job`, the newest last.
+    """
+
+    def __init__(self) -> None:
+        self.pictures: list[Any] = []
+        self.filled: dict[int, Any] = {}
+        self.jobs: list[Any] = []
+        self.sessions: set[str | None] = set()
+        self.left = time.monotonic()
+
+    def away(self) -> bool:
+        """Whether no tab is open, and none was for a while."""
+        return not self.sessions and time.monotonic() - self.left > GRACE
+
+    def running(self) -> list[Any]:
+        """What is painted for them, and what waits."""
+        return [job for job in self.jobs if not job.ended.is_set()]
+
+    def keep(self, painted: Any) -> None:
+        """One more picture; the oldest goes."""
+        self.pictures = [*self.pictures, painted][-KEPT:]
+
+    def fill(self, values: Mapping[int, Any]) -> None:
+        """Remembers what is in the form, unless it is a flood."""
+        if len(json.dumps({**self.filled, **values})) <= FORM:
+            self.filled.update(values)
+
+    def stop(self) -> int:
+        """Stops what runs and what waits; how many that were."""
+        running = self.running()
+        for job in running:
+            job.stopped.set()
+            if job.moment is None:  # it never begins
+                job.ended.set()
+        return len(running)
 
 
 class Visits:
-    """The running events of each visitor, by the session's name."""
+    """The visitors, by token."""
 
     def __init__(self) -> None:
-        self._running: dict[str | None, list[threading.Event]] = {}
-        self._gone: dict[str | None, None] = {}
+        self._visitors: dict[str | None, Visitor] = {}
         self._lock = threading.Lock()
 
-    @contextlib.contextmanager
-    def run(self, visitor: str | None) -> Iterator[threading.Event]:
-        """An event that `stop` sets, while the run lasts."""
-        stopped = threading.Event()
+    def come(self, token: str | None, session: str | None) -> Visitor | None:
+        """A tab of theirs is open; None where nobody has that token."""
         with self._lock:
-            self._running.setdefault(visitor, []).append(stopped)
-        try:
-            yield stopped
-        finally:
-            with self._lock:
-                self._running[visitor].remove(stopped)
-                if not self._running[visitor]:
-                    del self._running[visitor]
+            visitor = self._visitors.get(token)
+            if visitor is not None:
+                visitor.sessions.add(session)
+        return visitor
 
-    def stop(self, visitor: str | None) -> int:
-        """Stops what the visitor runs; returns how many runs that were."""
+    def welcome(self, token: str, session: str | None) -> Visitor:
+        """A tab of theirs is open; somebody new where nobody has the token."""
         with self._lock:
-            running = list(self._running.get(visitor, []))
-        for stopped in running:
-            stopped.set()
-        return len(running)
+            if token not in self._visitors:
+                self._forget()
+                self._visitors[token] = Visitor()
+            self._visitors[token].sessions.add(session)
+            return self._visitors[token]
 
-    def leave(self, visitor: str | None) -> None:
-        """Stops what the visitor runs, and what still waits in the queue."""
+    def greet(self, token: str, session: str) -> None:
+        """Somebody new gets a token; a click may have come before it."""
+        visitor = self.welcome(session, session)
         with self._lock:
-            self._gone[visitor] = None
-            while len(self._gone) > GONE:
-                del self._gone[next(iter(self._gone))]
-        self.stop(visitor)
+            self._visitors[token] = visitor
 
-    def come(self, visitor: str | None) -> None:
-        """The visitor is there after all."""
+    def leave(self, session: str | None) -> None:
+        """A tab was closed."""
         with self._lock:
-            self._gone.pop(visitor, None)
+            for visitor in self._visitors.values():
+                if session in visitor.sessions:
+                    visitor.sessions.discard(session)
+                    visitor.left = time.monotonic()
 
-    def gone(self, visitor: str | None) -> bool:
-        """Whether the visitor left before what waited could begin."""
-        return visitor in self._gone
-
-    def stop_all(self) -> None:
-        """Stops every run: the page closes."""
+    def end(self, token: str | None) -> None:
+        """A program's visit is over, unless more of it runs."""
         with self._lock:
-            every = list(self._running)
-        for visitor in every:
-            self.stop(visitor)
+            visitor = self._visitors.get(token)
+            if visitor is not None and not visitor.running():
+                del self._visitors[token]
 
     def __len__(self) -> int:
-        return sum(map(len, self._running.values()))
+        return len(self._visitors)
+
+    def _forget(self) -> None:
+        """Whose time is over; and the oldest, where there are too many."""
+        idle = [t for t, one in self._visitors.items() if not one.running()]
+        idle.sort(key=lambda token: self._visitors[token].left)
+        since = time.monotonic() - folder.AGE
+        for token in idle:
+            old = self._visitors[token]
+            gone = not old.sessions and old.left < since
+            if gone or len(self._visitors) >= MOST:
+                del self._visitors[token]
