@@ -29,7 +29,7 @@ class Settings:
     """
 
     temporal_weight: float = _setting(
-        1000.0,
+        100.0,
         "weight of the difference to the frame before, brought to where "
         "things have moved; 0: nothing holds a frame but its start",
         0,
@@ -45,8 +45,8 @@ class Settings:
     )
     frame_steps: int | None = _setting(
         None,
-        "steps at a frame that starts from the one before; half of --steps "
-        "by default",
+        "--steps of a frame that starts from the one before; half of them by "
+        "default, and half as many more at the smallest of several scales",
         0,
         10**7,
         first=False,
