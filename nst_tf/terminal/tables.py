@@ -194,6 +194,12 @@ VIDEO = (
         "stylized.mp4",
         first=True,
     ),
+    Flag(
+        "contact",
+        "pictures",
+        "also a sheet of frames, photograph above painting, as a picture",
+        first=True,
+    ),
     PRESET,
     DEVICE,
     QUIET,

@@ -29,7 +29,7 @@ class Settings:
     """
 
     temporal_weight: float = _setting(
-        100.0,
+        1000.0,
         "weight of the difference to the frame before, brought to where "
         "things have moved; 0: nothing holds a frame but its start",
         0,
