@@ -104,40 +104,38 @@ def painted(
 
 def beside_itself(path: str, style: str, given: dict[str, str]) -> None:
     """A clip's frames, each beside the same one painted by itself."""
+    every = int(given.pop("every", 1))
     own, pictures = flags.separate(Settings, given)
     preset = pictures.pop("preset", None)
     base = presets.read(preset) if preset else {}
     options = Options.from_dict(presets.merge(base, pictures))
     job = paint.prepare(path, style, options, Settings(**own))
-    dis, before, rows = flow.estimator(), None, []
+    dis, before = flow.estimator(), (np.empty(0), np.empty(0))
     started = time.monotonic()
-    print("frame s style-cost colours least-colours to-the-last")
-    frames = [(p, time.monotonic()) for p in paint.frames(job) if p.done]
-    for (painted, ended), frame in zip(
-        frames, clips.frames(job.clip), strict=True
-    ):
+    print("frame        s style-cost colours least-colours brightness to-last")
+    painted = []
+    for one in paint.frames(job):
+        if one.done:
+            painted.append((one, time.monotonic()))
+    for k, frame in enumerate(clips.frames(job.clip)):
         content = images.resize(unit(frame.rgb), job.first.plan.size)
-        *_, alone = run.snapshots(content, style, options=options)
-        costs = [
-            style_cost(one, style, options)
-            for one in (painted.image, alone.image)
-        ]
-        shares = colours(painted.image) / colours(alone.image)
-        row = [costs[0] / costs[1], np.median(shares), shares.min(), np.nan]
-        grey = flow.grey(content)
-        if not painted.cut and before:
+        one, ended = painted[k]
+        grey, apart = flow.grey(content), np.nan
+        if not one.cut:
             moved = flow.motion(grey, before[0], dis)
             warped = flow.warp(before[1], moved.flow)
-            squares = (warped - painted.image)[moved.believed] ** 2
-            row[-1] = squares.mean()
-        before = grey, painted.image.astype("float32")
-        told = " ".join(f"{value:8.3g}" for value in row)
-        cut = " a cut" if painted.cut else ""
-        print(f"{painted.number:5} {ended - started:6.2f} {told}{cut}")
-        started = ended
-        rows.append(row)
-    print("worst", *np.max(rows, 0)[:1], *np.min(rows, 0)[1:3])
-    print("to the last, mean", np.nanmean(rows, 0)[3])
+            apart = np.mean((warped - one.image)[moved.believed] ** 2)
+        before = grey, one.image.astype("float32")
+        if k % every:
+            continue
+        *_, alone = run.snapshots(content, style, options=options)
+        costs = [style_cost(x.image, style, options) for x in (one, alone)]
+        shares = colours(one.image) / colours(alone.image)
+        bright = one.image.mean() / alone.image.mean()
+        seconds = ended - (painted[k - 1][1] if k else started)
+        row = costs[0] / costs[1], np.median(shares), shares.min(), bright
+        told = " ".join(f"{value:10.3g}" for value in (seconds, *row, apart))
+        print(f"{k:3} {told}{' a cut' if one.cut else ''}", flush=True)
 
 
 def style_cost(picture: np.ndarray, style: str, options: Options) -> float:
