@@ -28,6 +28,8 @@ from nst_tf.formulas.statistics import STATISTICS
 from nst_tf.request.networks import NETWORKS
 from nst_tf.request.options import PAIRS, Options
 
+# Of an anchor's weight: where its term is about as stiff as all the others.
+STIFF = 10.0
 # What the default weights make of alpha E_C / (beta J_S), see `_balanced`.
 BALANCE = 0.05
 
@@ -132,11 +134,17 @@ class Transfer(tf.Module):
 
     def _advance(self, state, targets, numbers, until, tiled: bool) -> State:
         optimizer = self._optimizer(numbers.learning_rate)
+        ease = _ease(targets.anchor) if targets.anchor else None
 
         def step(state: State) -> tuple[State]:
+            image, gradient = state.image, state.gradient
+            if ease is not None:
+                image, gradient = image / ease, gradient * ease
             image, slots = optimizer.update(
-                state.image, state.costs.total, state.gradient, state.slots
+                image, state.costs.total, gradient, state.slots
             )
+            if ease is not None:
+                image *= ease
             if optimizer.boxed:
                 image = tf.clip_by_value(image, 0.0, 1.0)
             costs, gradient = self._evaluate(image, targets, numbers, tiled)
@@ -261,7 +269,8 @@ class Transfer(tf.Module):
           factors: of each scale, how much smaller it is than the result.
           resume: scale and state to continue from.
           advance: what takes the steps; `self.advance`, or the same in parts.
-          anchor: what the result should stay near, of its size.
+          anchor: what the result should stay near, of its size; finer scales
+            start from it where it is believed.
           places: masks of the sizes of content and styles. What is not
             painted stays the content.
           strength: from 0 to 1, of the style; sets the content's weight at
@@ -292,6 +301,8 @@ class Transfer(tf.Module):
                 own = self._balanced(strength, small, targets, numbers)
             if scale > first:
                 image = resize(image, tf.shape(small)[1:3])
+                if anchor is not None:
+                    image = _anchored(image, anchor, factor)
             if state is None:
                 image = self._widened(image)
                 if targets.masks.given:
@@ -430,6 +441,21 @@ def shrink(image: tf.Tensor, factor: float) -> tf.Tensor:
     if factor == 1:
         return image
     return resize(image, _shrunk(tf.shape(image)[1:3], factor))
+
+
+def _anchored(image: tf.Tensor, anchor: Anchor, factor: float) -> tf.Tensor:
+    """The anchor where it is believed, else the image, at a scale."""
+    known = shrink(anchor.confidence, factor)
+    return known * shrink(anchor.picture, factor) + (1 - known) * image
+
+
+def _ease(anchor: Anchor) -> tf.Tensor:
+    """Units in which held pixels are as stiff as free ones, [1, h, w, 1].
+
+    Steps are sized by what is stiffest: without them, pixels that nothing
+    holds would hardly move beside those that an anchor does.
+    """
+    return tf.math.rsqrt(1 + anchor.weight / STIFF * anchor.confidence)
 
 
 def thin(mask: tf.Tensor, factor: float) -> tf.Tensor:

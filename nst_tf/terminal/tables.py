@@ -162,6 +162,12 @@ VIDEO = (
         "the result, as .mp4; its frames are kept in .frames/ beside it",
         "stylized.mp4",
     ),
+    Flag(
+        "contact",
+        "pictures",
+        "also a sheet of frames, photograph above painting, as a picture",
+        first=True,
+    ),
     PRESET,
     DEVICE,
     QUIET,
