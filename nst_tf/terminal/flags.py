@@ -145,7 +145,7 @@ def _default_text(field: dataclasses.Field) -> Any:
         return ", ".join(f"{name} {value:g}" for name, value in own.items())
     if own:
         return next(iter(own.values()))
-    value = getattr(Options(), field.name)
+    value = getattr(Options(), field.name, field.default)
     return None if value == () else value
 
 
