@@ -195,7 +195,9 @@ def _info(field: dataclasses.Field) -> str:
         text += ", of vgg19 " + ", ".join(f"{n}:{v:g}" for n, v in layers)
     usual = getattr(Options(), field.name, None)
     if field.name in STATISTICS[Options.style_statistic]:
-        text += "; usually " + (f"{usual:g}" if is_number(field) else usual)
+        text += "; usually " + (
+            f"{usual:g}" if is_number(field) else str(usual)
+        )
     if own:
         text += "; usually " + ", ".join(
             f"{n} {v}" if isinstance(v, str) else f"{n} {v:g}"
