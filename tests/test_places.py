@@ -159,7 +159,7 @@ def test_a_style_reaches_its_own_region(tiny_kernels, scene):
         pictures[0], targets, NUMBERS._replace(tv_weight=0.0)
     )[1].numpy()[0]
     assert np.abs(gradient[:32, :32]).min() > 0
-    # Beyond what conv5_1 sees of the region there is none.
+    # Beyond what the layers see of the region there is none.
     assert not gradient[:, 32 + 96 :].any()
 
 

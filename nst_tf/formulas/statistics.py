@@ -19,7 +19,7 @@ RANK = 128
 RIDGE = 1e-3  # of the mean variance: keeps a root's slope finite
 # Bring the costs of features in the painting's own size, and of content in its
 # own, to where the course's are, so that their weights mean about the same.
-UNIT, CONTENT_UNIT = 2e5, 1.2e4
+UNIT, CONTENT_UNIT = 2e5, 1e4
 _TINY, _LEAST = 1e-12, 1e-6  # variances of features of size 1: none, hardly any
 
 
