@@ -373,8 +373,8 @@ class Options:
     precision: str = _fed(
         "auto",
         "network",
-        "what the convolutions compute in; auto: mixed_bfloat16 where the "
-        "processor multiplies it, float32 elsewhere and in an export",
+        "what the convolutions compute in; auto: bfloat16 where the processor "
+        "multiplies it, float16 on a GPU that has that alone, else float32",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
     tile: str | int = _fed(
