@@ -413,8 +413,11 @@ def _wire_form(parts: Parts, samples) -> None:
 
 def _preset(other: str | None) -> Callable:
     def fill(name: str | None):
-        options = Options.from_dict(presets.read(name) if name else {})
-        return [gr.update(value=other), *form.updates(options)]
+        preset = presets.read(name) if name else {}
+        filled = form.updates(Options.from_dict(preset))
+        if "max_size" not in preset:  # a size that was chosen stays
+            filled[form.names().index("max_size")] = gr.skip()
+        return [gr.update(value=other), *filled]
 
     return fill
 
