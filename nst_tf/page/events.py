@@ -32,7 +32,8 @@ QUICK: dict[str, Any] = {
     "show_progress": "hidden",
 }
 TO_THE_STAGE = """() => {
-  document.querySelector("#stage").scrollIntoView({block: "nearest"});
+  const block = innerWidth < 768 ? "start" : "nearest";
+  document.querySelector("#stage").scrollIntoView({ block });
 }"""
 PAINT = '() => { document.querySelector("#paint").click(); }'
 OVER = (
