@@ -2,6 +2,7 @@
 """What holds a clip's frames together, measured where the motion is known.
 
 Usage: flicker.py FOLDER [flow | WAY ...] [--OPTION=VALUE ...]
+       flicker.py clip CLIP PAINTING [--OPTION=VALUE ...]
 
 A WAY is `apart`, each frame painted by itself; a temporal weight, 0 being a
 warped start that nothing holds; or such a weight and how many earlier frames
@@ -18,8 +19,10 @@ import draw_clip
 import numpy as np
 
 from nst_tf.files import images
+from nst_tf.request import presets
 from nst_tf.request.options import Options
 from nst_tf.stylization import run
+from nst_tf.terminal import flags
 from nst_tf.video import clips, flow, paint
 from nst_tf.video.settings import Settings
 
@@ -30,13 +33,20 @@ COUNTED = {"count": 12, "height": 120, "width": 160}
 def flows() -> None:
     """The true end-point error of each preset."""
     print("preset px-in-sight px-believed believed far-off hidden-believed s")
-    for height, width, faster in ((120, 160, 1), (240, 320, 2), (240, 320, 6)):
+    for height, width, pan, ball in (
+        (120, 160, 1.5, 5.3),
+        (240, 320, 3, 10.6),
+        (240, 320, 9, 31.8),
+        (240, 320, 40, 40),
+        (240, 320, 1.5, 20),
+        (240, 320, 1.5, 40),
+    ):
         drawn = draw_clip.draw(
-            12, height, width, (1.5 * faster, 0.4 * faster),
-            ball=18 * width / 160, speed=(-5.3 * faster, 1.1 * faster),
+            12, height, width, (pan, 0.27 * pan),
+            ball=18 * width / 160, speed=(-ball, 0.2 * ball),
         )  # fmt: skip
         greys = [flow.grey(unit(frame)) for frame in drawn.frames]
-        print(f"{width} x {height} px, {1.5 * faster:g} px a frame")
+        print(f"{width} x {height} px, {pan:g} px a frame, the ball {ball:g}")
         for preset in flow.PRESETS:
             rows = [
                 compared(greys[k], greys[k - 1], drawn.flow[k],
@@ -92,6 +102,59 @@ def painted(
     }
 
 
+def beside_itself(path: str, style: str, given: dict[str, str]) -> None:
+    """A clip's frames, each beside the same one painted by itself."""
+    every = int(given.pop("every", 1))
+    own, pictures = flags.separate(Settings, given)
+    preset = pictures.pop("preset", None)
+    base = presets.read(preset) if preset else {}
+    options = Options.from_dict(presets.merge(base, pictures))
+    job = paint.prepare(path, style, options, Settings(**own))
+    dis, before = flow.estimator(), (np.empty(0), np.empty(0))
+    started = time.monotonic()
+    print("frame        s style-cost colours least-colours brightness to-last")
+    painted = []
+    for one in paint.frames(job):
+        if one.done:
+            painted.append((one, time.monotonic()))
+    for k, frame in enumerate(clips.frames(job.clip)):
+        content = images.resize(unit(frame.rgb), job.first.plan.size)
+        one, ended = painted[k]
+        grey, apart = flow.grey(content), np.nan
+        if not one.cut:
+            moved = flow.motion(grey, before[0], dis)
+            warped = flow.warp(before[1], moved.flow)
+            apart = np.mean((warped - one.image)[moved.believed] ** 2)
+        before = grey, one.image.astype("float32")
+        if k % every:
+            continue
+        *_, alone = run.snapshots(content, style, options=options)
+        costs = [style_cost(x.image, style, options) for x in (one, alone)]
+        shares = colours(one.image) / colours(alone.image)
+        bright = one.image.mean() / alone.image.mean()
+        seconds = ended - (painted[k - 1][1] if k else started)
+        row = costs[0] / costs[1], np.median(shares), shares.min(), bright
+        told = " ".join(f"{value:10.3g}" for value in (seconds, *row, apart))
+        print(f"{k:3} {told}{' a cut' if one.cut else ''}", flush=True)
+
+
+def style_cost(picture: np.ndarray, style: str, options: Options) -> float:
+    """Of a finished picture, at its own size."""
+    still = options.replace(steps=0, scales=1, max_size=max(picture.shape))
+    *_, result = run.snapshots(picture, style, options=still)
+    return result.costs["style"]
+
+
+def colours(picture: np.ndarray) -> np.ndarray:
+    """Mean distance from grey, of (Cb, Cr), in each of 4 x 2 parts."""
+    red, green, blue = np.moveaxis(picture.astype("float32"), -1, 0)
+    across = -0.168736 * red - 0.331264 * green + 0.5 * blue
+    other = 0.5 * red - 0.418688 * green - 0.081312 * blue
+    apart = np.hypot(across, other)
+    parts = [np.array_split(row, 4, 1) for row in np.array_split(apart, 2)]
+    return np.array([part.mean() for row in parts for part in row])
+
+
 def warping(frames: np.ndarray, drawn: draw_clip.Clip, back: int = 1) -> float:
     """Mean squared difference to an earlier frame, along the true motion.
 
@@ -112,6 +175,11 @@ def warping(frames: np.ndarray, drawn: draw_clip.Clip, back: int = 1) -> float:
 
 def main():
     folder, *rest = sys.argv[1:]
+    if folder == "clip":
+        path, style, *typed = rest
+        pairs = [word[2:].split("=", 1) for word in typed]
+        beside_itself(path, style, dict(pairs))
+        return
     typed = [word for word in rest if word.startswith("--")]
     ways = [word for word in rest if word not in typed]
     if ways == ["flow"]:

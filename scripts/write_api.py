@@ -138,7 +138,7 @@ def default_of(field: dataclasses.Field) -> str:
     if field.name.endswith("_layers"):
         layers = getattr(Options(), field.name)
         return ", ".join(f"{name}: {value:g}" for name, value in layers)
-    return f"`{field.default!r}`"
+    return f"`{getattr(Options(), field.name)!r}`"
 
 
 def about(field: dataclasses.Field) -> str:

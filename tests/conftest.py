@@ -1,6 +1,8 @@
 """What all tests share: an environment of their own, a tiny network."""
 
 import atexit
+import functools
+import gc
 import os
 import shutil
 import tempfile
@@ -61,8 +63,16 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
     return smooth(48, 64, seed=1), smooth(40, 56, seed=2)
 
 
+@pytest.fixture(scope="session")
+def tiny_engines():
+    """As `run._engine`, but more of them are kept: a trace takes seconds."""
+    from nst_tf.stylization import run
+
+    return functools.lru_cache(maxsize=8)(run._engine.__wrapped__)
+
+
 @pytest.fixture(scope="module")
-def tiny_weights_everywhere(tiny_kernels):
+def tiny_weights_everywhere(tiny_kernels, tiny_engines):
     """Whatever weights are asked for, a run gets the tiny ones."""
     from nst_tf.files import weights
     from nst_tf.stylization import run
@@ -70,9 +80,28 @@ def tiny_weights_everywhere(tiny_kernels):
     tiny = weights.Weights("tiny", "0" * 64, tiny_kernels, "")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "load", lambda *_: tiny)
-        run._engine.cache_clear()
+        patch.setattr(run, "_engine", tiny_engines)
         yield tiny
-    run._engine.cache_clear()
+    gc.collect()  # what was traced has cycles
+
+
+def kept(build):
+    """`build(kernels, ...)`, whose last eight engines are kept.
+
+    A trace takes seconds, and serves pictures of every size (`test_tracing`).
+    """
+    made = {}
+
+    @functools.wraps(build)
+    def found(kernels, *arguments, **named):
+        key = id(kernels), repr(arguments), repr(sorted(named.items()))
+        if key not in made:
+            while len(made) >= 8:
+                made.pop(next(iter(made)))
+            made[key] = kernels, build(kernels, *arguments, **named)
+        return made[key][1]
+
+    return found
 
 
 def smooth(height: int, width: int, seed: int) -> np.ndarray:

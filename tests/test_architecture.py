@@ -192,7 +192,7 @@ def test_the_terminal_alone_reads_flags():
 
 
 def test_pictures_are_decoded_in_one_place():
-    assert users("PIL", "pillow_heif") == {"files.images"}
+    assert users("PIL", "pillow_heif") == {"files.images", "files.sixteen"}
 
 
 @pytest.mark.parametrize("name", PURELY)

@@ -79,14 +79,15 @@ import sys
 for name in ("nst_tf", "keras", "PIL"):
     sys.modules[name] = None
 """
-LOAD = """
-def stylize(folder, inputs):
+LOOPS = """
+import numpy as np, tensorflow as tf
+
+def load(folder, inputs):
     loaded = tf.saved_model.load(folder)
     return loaded.signatures["serving_default"](**{
         name: tf.constant(value) for name, value in inputs.items()})
-"""
-SESSION = """
-def stylize(folder, inputs):
+
+def session(folder, inputs):
     v1 = tf.compat.v1
     with v1.Session(graph=tf.Graph()) as session:
         meta = v1.saved_model.load(session, ["serve"], folder)
@@ -96,13 +97,11 @@ def stylize(folder, inputs):
             {name: place.name for name, place in places},
             {signature.inputs[name].name: inputs[name]
              for name in ("content", "style")})
-"""
-TRIPLES = """
-import numpy as np, tensorflow as tf
+
 words = sys.argv[1:]
 while words:
-    folder, given, output, *words = words
-    found = stylize(folder, dict(np.load(given)))
+    door, folder, given, output, *words = words
+    found = globals()[door](folder, dict(np.load(given)))
     np.savez(output, **{name: np.asarray(v) for name, v in found.items()})
 """
 COMMAND = """
@@ -118,14 +117,8 @@ for k in (0, len(words) // 2):
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_kernels):
+def tiny(tiny_weights_everywhere):
     """Whatever weights are asked for, they are the tiny ones."""
-    found = weights.Weights("tiny", "0" * 64, tiny_kernels, "")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights, "load", lambda *_: found)
-        run._engine.cache_clear()
-        yield
-    run._engine.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -285,35 +278,33 @@ def test_calls_at_once_do_not_disturb_each_other(loaded, bytes_of):
 
 @pytest.fixture(scope="module")
 def doors(folders, bytes_of, tmp_path_factory):
-    """`{(door, export): outputs}`, each from a process of its own."""
+    """How each process ended, and where the outputs are."""
     home = tmp_path_factory.mktemp("doors")
     content, style, _ = bytes_of
     arrays = {"content": content, "style": style}
     for name, array in arrays.items():
         np.save(home / f"{name}.npy", array)
         Image.fromarray(array).save(home / f"{name}.png")
-    doors = {"load": [], "session": [], "cli": []}
+    loops, commands = [], []
     jobs = {}
     for name in ("adam", "lbfgs"):
         given = home / f"{name}.npz"
         np.savez(given, **arrays, **defaults(folders[name]))
         for door in ("load", "session"):
             output = home / f"{door}_{name}.npz"
-            doors[door] += [folders[name], given, output]
+            loops += [door, folders[name], given, output]
         files = f"content={home}/content.npy;style={home}/style.npy"
-        doors["cli"] += ["run", "--dir", folders[name], "--tag_set", "serve"]
-        doors["cli"] += ["--signature_def", "serving_default"]
-        doors["cli"] += ["--inputs", files, "--outdir", home / f"cli_{name}"]
+        commands += ["run", "--dir", folders[name], "--tag_set", "serve"]
+        commands += ["--signature_def", "serving_default"]
+        commands += ["--inputs", files, "--outdir", home / f"cli_{name}"]
         program = built(home)
         if program:
             jobs["c", name] = [
                 *(program, folders[name], home / f"c_{name}.png"),
                 *(f"{key}_bytes={home}/{key}.png" for key in arrays),
             ]
-    scripts = {"load": LOAD + TRIPLES, "session": SESSION + TRIPLES}
-    for door, words in doors.items():
-        script = BLOCK + scripts.get(door, COMMAND)
-        jobs[door, ""] = python(script, *words)
+    jobs["loops", ""] = python(BLOCK + LOOPS, *loops)
+    jobs["cli", ""] = python(BLOCK + COMMAND, *commands)
     finished = together(jobs, home)
     return finished, home
 
@@ -376,7 +367,7 @@ def outcome(doors, door, name):
     finished, home = doors
     if door == "c" and ("c", name) not in finished:
         pytest.skip("no C compiler")
-    job = (door, name if door == "c" else "")
+    job = {"c": ("c", name), "cli": ("cli", "")}.get(door, ("loops", ""))
     code, printed = finished[job]
     assert code == 0, printed
     if door == "c":

@@ -132,6 +132,29 @@ def test_precision_is_what_the_processor_multiplies(processor, flags, expected):
 
 
 @pytest.mark.parametrize(
+    ("capability", "expected"),
+    [
+        ((6, 1), "float32"),
+        ((7, 0), "mixed_float16"),
+        ((7, 5), "mixed_float16"),  # the T4 that Colab lends
+        ((8, 0), "mixed_bfloat16"),
+        ((9, 0), "mixed_bfloat16"),
+        (None, "float32"),
+    ],
+)
+def test_precision_is_what_the_gpu_multiplies(
+    monkeypatch, capability, expected
+):
+    told = {"compute_capability": capability} if capability else {}
+    monkeypatch.setattr(devices, "is_gpu", lambda: True)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
+    monkeypatch.setattr(
+        tf.config.experimental, "get_device_details", lambda _: told
+    )
+    assert devices.precision() == expected
+
+
+@pytest.mark.parametrize(
     ("flags", "whole", "half"),
     [
         ("avx2 avx512f", (False, False), (False, False)),  # no oneDNN

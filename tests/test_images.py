@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
+from conftest import smooth as waves
 from PIL import Image, ImageCms
 
 from nst_tf.files import images
@@ -1099,3 +1100,73 @@ def test_stands_alone():
         source,
         re.M,
     )
+
+
+# What is wanted smaller
+
+
+SHRUNK = {
+    "jpeg": ("RGB", "JPEG", {"quality": 95}),
+    "cmyk jpeg": ("CMYK", "JPEG", {"quality": 95}),
+    "grey jpeg": ("L", "JPEG", {"quality": 95}),
+    "png": ("RGB", "PNG", {}),
+    "alpha": ("RGBA", "PNG", {}),
+    "grey and alpha": ("LA", "PNG", {}),
+    "palette": ("P", "GIF", {}),
+    "bits": ("1", "PNG", {}),
+    "lzw": ("RGB", "TIFF", {"compression": "tiff_lzw"}),
+    "webp": ("RGB", "WEBP", {"quality": 95}),
+    "grey 16": ("I;16", "PNG", {}),
+    "floats": ("F", "TIFF", {}),
+}
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("kind", SHRUNK)
+def test_what_is_wanted_smaller_looks_the_same(kind, orientation):
+    """As if all of it had been read, to less than a level in the mean."""
+    mode, name, options = SHRUNK[kind]
+    colours = np.uint8(255 * waves(487, 643, seed=3))
+    picture = Image.fromarray(colours)
+    if mode.endswith("A"):
+        picture.putalpha(Image.fromarray(colours[::-1, :, 0].copy()))
+    if mode == "I;16":
+        picture = Image.fromarray(colours[..., 0] * np.uint16(257))
+    elif mode == "F":
+        picture = Image.fromarray(colours[..., 0] / np.float32(255))
+    else:
+        picture = picture.convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    if name != "GIF":
+        options = {**options, "exif": exif}
+    file = io.BytesIO()
+    picture.save(file, name, **options)
+    whole = images.read(file.getvalue())
+    less = images.read(
+        file.getvalue(), "image", lambda own: images.fit(own, 64)
+    )
+    assert less.size == whole.size == whole.rgb.shape[:2]
+    size = images.fit(whole.size, 64)
+    assert less.rgb.shape[:2] == tuple(images.SPARE * own for own in size)
+    pairs = [(whole.rgb, less.rgb)]
+    if whole.alpha is not None:
+        pairs.append((whole.alpha, less.alpha))
+    for one, other in pairs:
+        apart = images.resize(one, size) - images.resize(other, size)
+        assert 255 * np.abs(apart).mean() < 1
+
+
+def test_what_is_not_much_larger_is_read_whole():
+    file = io.BytesIO()
+    Image.new("RGB", (190, 100)).save(file, "JPEG")
+    read = images.read(file.getvalue(), "image", lambda own: (32, 32))
+    assert read.rgb.shape == (100, 190, 3)
+
+
+def test_a_pillow_image_of_the_users_stays_as_it_is(tmp_path):
+    Image.new("RGB", (640, 480)).save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as opened:
+        read = images.read(opened, "image", lambda own: images.fit(own, 64))
+        assert opened.size == (640, 480)
+    assert read.rgb.shape == (144, 192, 3)

@@ -98,10 +98,17 @@ def test_only_what_is_asked_for_is_computed():
     assert "AveragePooling2D" in kinds and "MaxPooling2D" not in kinds
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
-def test_it_paints(pictures, precision, tmp_path):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"precision": "mixed_float16"},
+        {"style_statistic": "wasserstein", "content_layers": "conv4:1"},
+    ],
+)
+def test_it_paints(pictures, changes, tmp_path):
     content, style = (np.tile(picture, (2, 2, 1)) for picture in pictures)
-    options = QUICK.replace(precision=precision)
+    options = QUICK.replace(**changes)
     *_, end = nst_tf.snapshots(content, style, options=options, every=1)
     costs = end.record["costs"]
     assert end.image.shape == content.shape and not end.diverged

@@ -99,8 +99,9 @@ def lbfgs(history, dtype=np.float64):
         lambda x: tf.TensorSpec([None] if len(x.shape) else [], x.dtype),
         arguments,
     )
-    curvatures = tf.TensorSpec([history], tf.float64)
-    slots = signature[-1]._replace(curvatures=curvatures)
+    slots = signature[-1]
+    numbers = tf.TensorSpec(arguments[-1].numbers.shape, tf.float64)
+    slots = slots._replace(numbers=numbers)
     return optimizer._replace(
         update=tf.function(
             optimizer.update, (*signature[:-1], slots), autograph=False
@@ -270,6 +271,54 @@ def test_lbfgs_is_as_quick_as_scipy(cost, image, steps, history):
     np.testing.assert_allclose(ours[:12], theirs[:12], rtol=same)
 
 
+def two_loops(slots):
+    """-H g by the recursion of Nocedal (Math. Comp. 35, 1980), in NumPy."""
+    pairs = [
+        (s.numpy(), y.numpy(), 1 / np.sum(s * y))
+        for s, y in zip(slots.steps, slots.changes, strict=True)
+        if np.any(s)
+    ]
+    result, weights = -slots.gradient.numpy(), []
+    for s, y, curvature in pairs:
+        weights.append(curvature * np.sum(s * result))
+        result = result - weights[-1] * y
+    result = slots.known.scale.numpy() * result
+    for (s, y, curvature), weight in zip(
+        reversed(pairs), reversed(weights), strict=True
+    ):
+        result = result + (weight - curvature * np.sum(y * result)) * s
+    return result
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("history", [1, 3, 9])
+def test_lbfgs_goes_where_the_two_loop_recursion_does(history, at_once):
+    optimizer = optimizers.lbfgs(history, at_once)
+    image = tf.constant(START[:40].reshape(1, 4, 5, 2))
+    slots, compared = optimizer.init(image), 0
+    for _ in range(14):
+        found = value_and_gradient(
+            lambda x: rosenbrock(x[0, :, 0, 0]) + tf.reduce_sum(x**4), image
+        )
+        before = slots.known.search.start.slope
+        image, slots = optimizer.update(image, *found, slots)
+        if slots.known.search.start.slope != before:  # a new direction
+            np.testing.assert_allclose(
+                slots.direction, two_loops(slots), rtol=1e-7, atol=1e-12
+            )
+            compared += 1
+    assert compared > 8
+
+
+def test_lbfgs_at_once_is_lbfgs():
+    evaluate = plain(rosenbrock)
+    one, other = (
+        walk(optimizers.lbfgs(5, at_once), evaluate, START[:20], 25)
+        for at_once in (False, True)
+    )
+    np.testing.assert_allclose(one[0], other[0], rtol=1e-6)
+
+
 # --- Invariants of all four. ---
 
 METHODS = {
@@ -416,8 +465,9 @@ def test_lbfgs_survives_a_cost_rounded_off(grain):
 def test_lbfgs_leaves_a_history_that_points_uphill(wrong):
     start = tf.constant([0.5, -0.25], tf.float64)
     image, slots, _ = walk(lbfgs(3), plain(rosenbrock), start, 6)
-    curvatures = tf.fill([3], tf.constant(wrong, tf.float64))
-    slots = slots._replace(curvatures=curvatures)
+    mixed = tf.linalg.diag(tf.fill([3], tf.constant(wrong, tf.float64)))
+    known = slots.known._replace(mixed=mixed)
+    slots = slots._replace(numbers=optimizers._packed(known))
     for _ in range(60):
         found = value_and_gradient(rosenbrock, image)
         image, slots = lbfgs(3).update(image, *found, slots)

@@ -28,11 +28,15 @@ def cost(style, generated):
     return tf.reduce_sum(wasserstein_cost(gaussian(style), generated))
 
 
+def rows_of(style, generated):
+    """[positions, c] of both, in the size that the painting's have."""
+    size = np.sqrt(np.mean(style**2))
+    return [e.reshape(-1, e.shape[-1]) / size for e in (style, generated)]
+
+
 def written_again(style, generated):
     """The docstring's formula in NumPy and SciPy, at full rank."""
-    one, other = (
-        each.reshape(-1, each.shape[-1]) for each in (style, generated)
-    )
+    one, other = rows_of(style, generated)
     means = one.mean(0), other.mean(0)
     covariances = [np.cov(each.T, bias=True) for each in (one, other)]
     ridge = RIDGE * np.trace(covariances[0]) / len(means[0]) + 1e-12
@@ -95,7 +99,7 @@ def test_directions_beyond_the_rank_count_as_a_whole(monkeypatch):
     full = written_again(style, generated)
     found = float(cost(style, generated))
     assert 0 < found < full  # a bound from below, as part is left open
-    rows = [each.reshape(-1, CHANNELS) for each in (style, generated)]
+    rows = rows_of(style, generated)
     one, other = (np.cov(each.T, bias=True) for each in rows)
     values, vectors = np.linalg.eigh(one)
     basis, spread = vectors[:, -5:], values[-5:]
@@ -109,6 +113,27 @@ def test_directions_beyond_the_rank_count_as_a_whole(monkeypatch):
     expected += (np.sqrt(rest[0]) - np.sqrt(rest[1])) ** 2
     expected += np.sum((rows[0].mean(0) - rows[1].mean(0)) ** 2)
     np.testing.assert_allclose(found, UNIT * expected / CHANNELS, rtol=1e-8)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 300.0])
+def test_no_size_of_the_features_matters(factor):
+    pair = [features(seed) for seed in (1, 2)]
+    scaled = [factor * each for each in pair]
+    np.testing.assert_allclose(cost(*scaled), cost(*pair), rtol=1e-6)
+    half = [each.astype("float32") for each in scaled]
+    np.testing.assert_allclose(cost(*half), cost(*pair), rtol=1e-4)
+
+
+def test_paintings_have_each_their_own_size():
+    """Moments of several, as of regions, beside one alone."""
+    paintings = [features(1), 40 * features(3)]
+    pictures = [features(2), 30 * features(4)]
+    together = wasserstein_cost(
+        gaussian(tf.concat([*map(losses.mean_moments, paintings)], 0)),
+        tf.concat([*map(losses.mean_moments, pictures)], 0),
+    )
+    apart = [*map(cost, paintings, pictures)]
+    np.testing.assert_allclose(together, apart, rtol=1e-9)
 
 
 @pytest.mark.parametrize("rank", [5, 192])

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, smooth
+from conftest import ROOT, kept, smooth
 
 from nst_tf.engine import tiles, transfer, vgg
 from nst_tf.engine.objective import Objective
@@ -24,6 +24,7 @@ NUMBERS = transfer.Numbers(*map(tf.constant, (10.0, 40.0, 3.0, 0.02)))
 RATES = {"adam": 0.02, "adagrad": 0.05, "sgd": 1e-7, "lbfgs": 0.0}
 
 
+@kept
 def engine(
     kernels,
     tile,
@@ -45,7 +46,6 @@ def engine(
             tile=tile,
             devices=devices,
             statistic=STATISTICS[statistic],
-            sizes=dict.fromkeys(layers, 5.0),
             order=NETWORKS[vgg_name].layers,
         ),
         method if takes_rate else lambda rate: method(),
@@ -146,7 +146,7 @@ def test_without_the_halo_there_would_be_seams(
     tiny_kernels, whole, monkeypatch
 ):
     monkeypatch.setattr(tiles, "halo", lambda *_: 64)
-    found = evaluate(engine(tiny_kernels, 128))
+    found = evaluate(engine.__wrapped__(tiny_kernels, 128))
     with pytest.raises(AssertionError):
         assert_same(found, whole("avg"))
 

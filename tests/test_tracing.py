@@ -1,5 +1,6 @@
 """One trace for pictures of every size, whole and in tiles."""
 
+import functools
 import gc
 import weakref
 
@@ -63,8 +64,9 @@ def test_every_size_is_served_by_one_trace(tile, jit, statistic):
         assert traces == [1, 0 if tile == "off" else 1]
 
 
-def test_two_engines_are_kept_and_a_third_frees_the_first():
-    run._engine.cache_clear()
+def test_two_engines_are_kept_and_a_third_frees_the_first(monkeypatch):
+    two = functools.lru_cache(run.ENGINES)(run._engine.__wrapped__)
+    monkeypatch.setattr(run, "_engine", two)
     content, style = smooth(40, 48, 1), smooth(40, 48, 2)
 
     def engine(pooling):

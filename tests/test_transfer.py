@@ -1,16 +1,20 @@
 """The loop: exact costs, no dependence on how it is cut, conformance."""
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import kept
 
 from nst_tf.engine import transfer, vgg
 from nst_tf.engine.objective import Objective
+from nst_tf.engine.transfer import Arithmetic
+from nst_tf.files import images, weights
 from nst_tf.formulas import losses, optimizers
-from nst_tf.formulas.statistics import STATISTICS
-from nst_tf.request.options import OPTIMIZERS
+from nst_tf.formulas.statistics import CONTENT_UNIT, STATISTICS
+from nst_tf.request.options import OPTIMIZERS, Options
 
 CONTENT_LAYERS = (("block4_conv2", 1.0),)
 STYLE_LAYERS = (("block1_conv1", 0.4), ("block3_conv1", 0.6))
@@ -18,6 +22,7 @@ RATES = {"adam": 0.02, "adagrad": 0.05, "sgd": 1e-7, "lbfgs": 0.0}
 NUMBERS = transfer.Numbers(10.0, 40.0, 3.0, 0.02)
 
 
+@kept
 def engine(
     kernels,
     name="adam",
@@ -26,6 +31,7 @@ def engine(
     range_weight=0.0,
     precision="float32",
     statistic="gram",
+    at_once=False,
     **own,
 ):
     layers = [layer for layer, _ in content + STYLE_LAYERS]
@@ -40,8 +46,8 @@ def engine(
         STYLE_LAYERS,
         jit,
         float16=float16,
+        scale=vgg.scale(precision),
         statistic=STATISTICS[statistic],
-        sizes=dict.fromkeys(layers, 5.0),
     )
     return transfer.Transfer(objective, build, 0, range_weight)
 
@@ -85,6 +91,20 @@ def test_costs_are_the_formulas(tiny_kernels, pictures, adam):
     np.testing.assert_allclose(costs.tv, tv, rtol=1e-6)
     total = 10 * expected_content + 40 * expected_style + 3 * tv
     np.testing.assert_allclose(costs.total, total, rtol=1e-5)
+
+
+def test_content_beside_wasserstein_is_the_share_lost(tiny_kernels, pictures):
+    content, styles, blend, _ = start(pictures)
+    objective = engine(tiny_kernels, statistic="wasserstein").objective
+    targets = objective.targets(content, styles, blend)
+    image = tf.constant(pictures[0][None, ::-1])
+    network = vgg.features_model(tiny_kernels, ["block4_conv2"])
+    aim, seen = (network(each)["block4_conv2"] for each in (content, image))
+    lost = np.mean(np.square(aim - seen)) / np.mean(np.square(aim))
+    costs = objective.costs(image, targets, NUMBERS)
+    np.testing.assert_allclose(costs.content, CONTENT_UNIT * lost, rtol=1e-4)
+    energy = objective.content_energy(targets)
+    np.testing.assert_allclose(energy, CONTENT_UNIT, rtol=1e-5)
 
 
 def test_the_merged_styles_have_the_gradient_of_each_on_its_own(pictures, adam):
@@ -385,3 +405,46 @@ def test_half_precision_ends_at_the_cost_of_whole(
         )
         assert finals[0] < 0.5 * before
         assert abs(finals[1] - finals[0]) < 0.01 * before
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_half_precision_has_the_costs_of_whole_on_real_weights(
+    real_weights, statistic
+):
+    """Black and white pixels among them; the whole and in tiles."""
+    examples = Path(__file__).resolve().parent.parent / "examples"
+    options = Options(style_statistic=statistic, margin=0)
+    layers = options.layer_names()
+    kernels = weights.load(str(real_weights), 0, "vgg19", layers).kernels
+    generator, tools = np.random.default_rng(0), {}
+    for kind in ("float32", "mixed_float16"):
+        network = vgg.features_model(kernels, layers, options.pooling, kind)
+        tools[kind] = [
+            transfer.build(network, options, Arithmetic(kind, tile)).objective
+            for tile in (0, 64)
+        ]
+    for pair in (
+        ("lake", "mosaic"),
+        ("lighthouse", "woodcut"),
+        ("lake", "strokes"),
+    ):
+        content, style = (
+            images.read(examples / f"{what}_{name}.jpg", what).rgb
+            for what, name in zip(("content", "style"), pair, strict=True)
+        )
+        content, style = (
+            transfer.resize(tf.constant(picture[None]), [112, 144])
+            for picture in (content, style)
+        )
+        noise = generator.integers(0, 2, content.shape).astype("float32")
+        image = tf.where(generator.random(content.shape) < 0.2, noise, content)
+        found = [
+            tool.costs(image, tool.targets(content, [style], [1.0]), NUMBERS)
+            for kind in tools
+            for tool in tools[kind]
+        ]
+        for costs in found[1:]:
+            for one, other in zip(
+                tf.nest.flatten(costs), tf.nest.flatten(found[0]), strict=True
+            ):
+                np.testing.assert_allclose(one, other, rtol=5e-3)

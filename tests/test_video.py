@@ -67,6 +67,19 @@ def test_the_flow_is_that_of_the_drawing():
     assert moved.believed[hidden].mean() < 0.4  # a pixel beside is no fault
 
 
+def test_large_motion_is_found():
+    clip = draw_clip.draw(2, 240, 320, ball=36, speed=(-20, 3))
+    now, before = (
+        flow.grey(f / np.float32(255)) for f in (clip.frames[1], clip.frames[0])
+    )
+    moved = flow.motion(now, before, flow.estimator())
+    ball = clip.visible[1] & (np.abs(clip.flow[1] - [20, -3]).max(-1) < 0.01)
+    apart = np.hypot(*np.moveaxis(moved.flow - clip.flow[1], -1, 0))
+    assert ball.sum() > 1000
+    assert apart[ball].mean() < 4
+    assert moved.believed[ball].mean() > 0.7
+
+
 def test_what_is_warped_by_the_true_flow_is_the_next_frame(drawn):
     for k in range(1, 5):
         warped = flow.warp(drawn.frames[k - 1].astype("float32"), drawn.flow[k])
@@ -143,6 +156,29 @@ def test_it_moves_pixels_where_it_should_and_nowhere_else(
     near = np.abs(one - 0.25).mean(-1)
     assert near[:, :16].mean() < 0.5 * np.abs(free - 0.25)[:, :16].mean()
     assert near[:, 40:].mean() > 0.1
+
+
+def test_what_is_held_does_not_hold_up_what_is_free(
+    tiny_weights_everywhere, style
+):
+    nothing = np.zeros((48, 64), "float32")
+    left = nothing.copy()
+    left[:, :32] = 1
+    free, one = (
+        np.abs(held(style, where, 1e5).tensor[0, :, 40:] - 0.5).mean()
+        for where in (nothing, left)
+    )
+    assert one > 0.5 * free
+
+
+def test_finer_scales_start_from_the_anchor_where_it_is_believed():
+    picture, image = (run._tensor(smooth(48, 64, seed=seed)) for seed in (1, 2))
+    confidence = np.zeros((48, 64), "float32")
+    confidence[:, 32:] = 1
+    anchor = Anchor(picture, run._tensor(confidence[..., None]), 1.0)
+    whole = run.transfer._anchored(image, anchor, 1.0)
+    np.testing.assert_array_equal(whole[:, :, :32], image[:, :, :32])
+    np.testing.assert_array_equal(whole[:, :, 32:], picture[:, :, 32:])
 
 
 def test_no_confidence_is_no_anchor(tiny_weights_everywhere, style):
@@ -222,6 +258,18 @@ def test_what_stands_still_is_held_to_what_it_was():
     np.testing.assert_array_equal(paint.held(now, [], {}), now)
 
 
+def test_what_is_new_counts_more_in_the_style(style):
+    ready = inputs.prepare(smooth(48, 64, seed=1), style, options=QUICK)
+    confidence = np.ones((48, 64), "float32")
+    confidence[:, 48:] = 0
+    (counts,) = paint._counted(ready, confidence).regions
+    assert counts.mean() == pytest.approx(1)
+    np.testing.assert_allclose(counts[:, 48:], paint.NEW * counts[0, 0])
+    np.testing.assert_allclose(counts[:, :48], counts[0, 0])
+    masked = dataclasses.replace(ready, places=paint.Places(detail=confidence))
+    assert paint._counted(masked, confidence) is masked.places
+
+
 # The frames
 
 
@@ -245,6 +293,13 @@ def test_what_stands_still_stays_as_it_is(
     first, last = (frames[k].image.astype(float) for k in (1, -1))
     assert abs(first.mean() - last.mean()) < 2
     assert np.abs(first - last).mean() < 6
+
+
+def test_frames_go_from_coarse_to_fine(tiny_weights_everywhere, path, style):
+    options = QUICK.replace(scales=2)
+    job = paint.prepare(path, style, options, Settings(frame_steps=4))
+    results = [p.result for p in paint.frames(job) if p.done]
+    assert [list(r.schedule) for r in results[:3]] == [[6, 6], [6, 4], [6, 4]]
 
 
 def test_a_cut_begins_anew(tiny_weights_everywhere, tmp_path, style):
@@ -335,6 +390,21 @@ def test_a_killed_run_goes_on_to_the_same_clip(
     assert "`temporal_weight`" in capsys.readouterr().err
 
 
+def test_a_sheet_shows_the_clip(tiny_weights_everywhere, tmp_path, path, drawn):
+    import PIL.Image
+
+    sheet = tmp_path / "sheet.png"
+    typed = command(tmp_path, path, f"--contact={sheet}", "--steps=0")
+    assert cli.main(typed) == 0
+    shown = np.asarray(PIL.Image.open(sheet))
+    assert shown.shape == (2 * 48, 5 * 64, 3)
+    above = np.hsplit(shown[:48], 5)
+    apart = np.abs(np.float32(above) - drawn.frames)
+    assert apart.mean() < 8  # the clip is coded
+    last = np.asarray(PIL.Image.open(tmp_path / "out.frames/000004.png"))
+    np.testing.assert_array_equal(shown[48:, -64:], last)
+
+
 def test_frames_of_other_weights_are_not_gone_on_from(tmp_path, path, style):
     job = paint.prepare(path, style, QUICK, Settings())
     tiny = {"name": "vgg19", "sha256": "0", "precision": "float32"}
@@ -351,6 +421,7 @@ def test_frames_of_other_weights_are_not_gone_on_from(tmp_path, path, style):
     [
         (["--content="], "`content` is missing"),
         (["--output=out.gif"], "`output` should end in .mp4"),
+        (["--contact=sheet.mp4"], "`contact`"),
         (["--temporal_weight=-1"], "`temporal_weight`"),
         (["--earlier=0"], "`earlier`"),
         (["--start=9"], "`start`"),

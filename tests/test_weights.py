@@ -3,6 +3,7 @@ import hashlib
 import http.server
 import inspect
 import itertools
+import re
 import socket
 import threading
 import time
@@ -543,10 +544,18 @@ def test_the_slim_network_names_the_layers_it_has():
 def test_another_file_is_no_slim_network(tmp_path, file):
     np.savez(tmp_path / "a.npz", **{"block1_conv1/kernel": np.zeros(3)})
     (tmp_path / "text.npz").write_text("no arrays")
-    for path in (tmp_path / "a.npz", tmp_path / "text.npz", file[0]):
-        with pytest.raises(
-            ValueError, match="scripts/distill wrote; .*is not one"
-        ):
+    for path, kind in (
+        (tmp_path / "a.npz", ", but a .npz"),
+        (tmp_path / "text.npz", ""),
+        (file[0], ", but HDF5, as VGG-19's"),
+    ):
+        expected = (
+            "`weights` should be a file that scripts/distill wrote; "
+            f'"{path}" is not one{kind}. vgg19_slim, the small network that a '
+            "draft paints with, has weights of its own: leave --weights out, "
+            "or choose --network=vgg19."
+        )
+        with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
             weights.load(str(path), 0, "vgg19_slim")
 
 

@@ -23,14 +23,10 @@ class Failures:
 
     def take(self, finished: Finished) -> None:
         """Notes what became of a job; writes the file now and then."""
-        name = finished.job.name
+        name = record.printable(finished.job.name)
         if finished.reason:
-            row = (
-                name,
-                finished.content,
-                ";".join(finished.styles),
-                finished.reason,
-            )
+            cells = finished.content, ";".join(finished.styles), finished.reason
+            row = name, *map(record.printable, cells)
             self._changed |= self._rows.get(name) != row
             self._rows[name] = row
         elif self._rows.pop(name, None):
@@ -50,7 +46,7 @@ class Failures:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerows([COLUMNS, *self._rows.values()])
-        record.write(self._path, text.getvalue().encode())
+        record.write(self._path, text.getvalue())
 
 
 def _read(path: Path) -> dict[str, tuple[str, ...]]:

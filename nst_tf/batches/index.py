@@ -49,7 +49,7 @@ class Index:
     def _write(self, more: bool) -> None:
         figures = sorted(self._waiting, key=lambda one: one.job.number)
         text = _html(self._page, more, figures)
-        record.write(self._folder / _file(self._page), text.encode())
+        record.write(self._folder / _file(self._page), text)
         self._page, self._waiting = self._page + 1, []
 
 

@@ -159,7 +159,8 @@ def _resolved(path: str) -> int:
 
 def _digest(path: str) -> int:
     """64 bits of a path; there are file systems to which A.png is a.png."""
-    digest = hashlib.blake2b(path.casefold().encode(), digest_size=8)
+    whole = path.casefold().encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(whole, digest_size=8)
     return int.from_bytes(digest.digest())
 
 

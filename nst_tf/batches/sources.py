@@ -8,9 +8,9 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
-from nst_tf.files import images
+from nst_tf.files import images, record
 from nst_tf.request.options import Options
 from nst_tf.request.values import suggest
 
@@ -101,13 +101,22 @@ class Manifest:
                     raise ValueError(
                         f"`manifest`, line {line}: {error}"
                     ) from None
-        except (UnicodeDecodeError, csv.Error) as error:
+        except csv.Error as error:
             raise ValueError(
                 f'`manifest`: "{self.path}" cannot be read: {error}.'
             ) from None
 
+    def _open(self) -> TextIO:
+        # What is no UTF-8 may be a file's name nevertheless.
+        return open(
+            self.path,
+            encoding="utf-8-sig",
+            errors="surrogateescape",
+            newline="",
+        )
+
     def _csv(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        with open(self.path, encoding="utf-8-sig", newline="") as file:
+        with self._open() as file:
             reader = csv.DictReader(file, restval="")
             _check_columns(reader.fieldnames or ())
             for values in reader:
@@ -120,15 +129,18 @@ class Manifest:
                 yield reader.line_num, values
 
     def _jsonl(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        with open(self.path, encoding="utf-8-sig") as file:
+        with self._open() as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
                 try:
                     values = json.loads(line)
                 except ValueError as error:
+                    where = getattr(error, "colno", 1)
                     raise ValueError(
-                        f"`manifest`, line {number}: no JSON ({error})."
+                        f"`manifest`, line {number}: no JSON from character "
+                        f"{where} on. Give an object, as "
+                        '{"content": "a.jpg", "style": "b.jpg"}.'
                     ) from None
                 if not isinstance(values, dict):
                     raise ValueError(
@@ -194,6 +206,13 @@ def _row(values: Mapping[str, Any], folder: str, options: Options) -> Row:
     for name, paths in (("content", [values["content"]]), ("style", styles)):
         if not paths or not all(isinstance(p, str) and p for p in paths):
             raise ValueError(f"`{name}` should be a path; received none.")
+        for path in paths:
+            shown, whole = record.printable(path), os.path.join(folder, path)
+            if shown != path and not os.path.isfile(whole):
+                raise ValueError(
+                    f"`{name}` should be UTF-8, or what a file is called; "
+                    f'received "{shown}". Save the manifest as UTF-8.'
+                )
     changes = tuple(
         (name, _frozen(value))
         for name, value in values.items()

@@ -173,7 +173,7 @@ def paint(job: Job, seat: Seat):
 def ready(seat: Seat) -> None:
     """Loads TensorFlow and gives it its share of the machine."""
     environment.prepare()
-    with environment.unheard():
+    with environment.loading():
         import tensorflow as tf
 
         from nst_tf.machine import devices
@@ -202,7 +202,7 @@ class Plan(NamedTuple):
 def plan(size: tuple[int, int], options: Options) -> Plan:
     """What this worker's machine has room for, in runs to `(height, width)`."""
     environment.prepare()
-    with environment.unheard():
+    with environment.loading():
         import tensorflow as tf
 
         from nst_tf.machine import devices, memory
@@ -250,9 +250,9 @@ def _shrink(job: Job, anew: bool) -> None:
     path = os.path.join(job.folder, job.thumbnail)
     if os.path.isfile(path) and not anew:
         return
-    picture = images.read(job.output).rgb
-    size = images.fit(picture.shape[:2], THUMBNAIL)
-    small = images.resize(picture, size)
+    fitted = functools.partial(images.fit, max_size=THUMBNAIL)
+    picture = images.read(job.output, "output", fitted)
+    small = images.resize(picture.rgb, fitted(picture.size))
     record.write(path, images.encode(small, ".webp"))
 
 

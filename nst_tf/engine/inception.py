@@ -112,8 +112,7 @@ def features_model(
     outputs: dict[str, Any] = {}
     for layer, x in _walk(preprocess(image), convolve, pool, join):
         if layer in wanted:
-            half = precision == "mixed_float16"
-            outputs[layer] = keras.ops.cast(x, "float32") if half else x
+            outputs[layer] = x
         if len(outputs) == len(wanted):
             break
     model = keras.Model(image, outputs, name="inception_v3", trainable=False)

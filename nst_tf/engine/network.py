@@ -13,13 +13,19 @@ def features_model(
     pooling: str,
     precision: str,
     transposed: tuple[bool, bool],
+    at_once: bool = False,
 ) -> keras.Model:
     """From image to features; the arguments are `vgg.features_model`'s."""
     if network == "inception_v3":
         return inception.features_model(kernels, layers, pooling, precision)
     return vgg.features_model(
-        kernels, layers, pooling, precision, transposed, network
+        kernels, layers, pooling, precision, transposed, network, at_once
     )
+
+
+def scale(network: str, precision: str) -> float:
+    """How many times as large the features are that its model gives."""
+    return 1.0 if network == "inception_v3" else vgg.scale(precision)
 
 
 def random_kernels(network: str, seed: int) -> vgg.Kernels:

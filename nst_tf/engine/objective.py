@@ -61,6 +61,7 @@ class Targets(NamedTuple):
 
     content: Features  # features [1, h', w', c] of the content
     style: dict[str, Any]  # what the statistic needs of the styles
+    content_units: Features = {}  # what content costs are multiplied by
     masks: Masks = Masks()
     anchor: Anchor | tuple[()] = ()  # empty: none
     detail: Detail | tuple[()] = ()  # the same
@@ -92,10 +93,11 @@ class Objective(tf.Module):
       devices: names of the devices that share the tiles.
       float16: whether the network computes in it, whose range is small: the
         gradient then goes back through the network scaled.
+      scale: how many times as large the network's features are.
       projections: see `Sight`.
       statistic: how styles are compared.
-      sizes: see `Sight`; of a statistic that wants features scaled.
       order: see `Sight`.
+      at_once: see `Sight`.
 
     Attributes:
       features: image -> `{layer: features}`.
@@ -110,10 +112,11 @@ class Objective(tf.Module):
         tile: int = 0,
         devices: Sequence[str] = ("",),
         float16: bool = False,
+        scale: float = 1.0,
         projections: Mapping[str, Any] | None = None,
         statistic: Statistic = STATISTICS["gram"],
-        sizes: Mapping[str, float] | None = None,
         order: Sequence[str] = LAYERS,
+        at_once: bool = False,
     ):
         super().__init__(name="objective")
         # A SavedModel finds a Keras model's variables only when they are
@@ -121,7 +124,7 @@ class Objective(tf.Module):
         self._variables = [v.value for v in getattr(network, "variables", ())]
         self._content_layers = dict(content_layers)
         self._style_layers = dict(style_layers)
-        self._float16 = float16
+        self._float16, self._scale = float16, scale
         self._sight = sight = Sight(
             network,
             self._content_layers,
@@ -130,14 +133,23 @@ class Objective(tf.Module):
             devices,
             projections,
             statistic,
-            sizes if statistic.scaled else None,
             order,
+            scale,
+            at_once,
         )
         self._statistic = statistic
-        self.features = AnySize(sight.features)
+        self.features = AnySize(self._features)
         self._content = whole_or_tiled(sight.content)
         self._style = whole_or_tiled(sight.style)
         self.evaluation = whole_or_tiled(self._evaluate, jit)
+
+    def _features(self, image: tf.Tensor) -> Features:
+        seen = self._sight.features(image)
+        if self._scale == 1:
+            return seen
+        return {
+            k: tf.cast(v, tf.float32) / self._scale for k, v in seen.items()
+        }
 
     def tiled(self, image: tf.Tensor) -> bool:
         """Whether it is computed in tiles; see `Sight`."""
@@ -177,7 +189,14 @@ class Objective(tf.Module):
             else:
                 merged[layer] = tf.concat(moments, 0)
         aims = {k: self._statistic.aim(own) for k, own in merged.items()}
-        return Targets(kept, aims, self._masks(places))
+        targets = Targets(kept, aims, masks=self._masks(places))
+        if self._statistic.content_unit is None:
+            return targets
+        units = {
+            layer: tf.math.divide_no_nan(self._statistic.content_unit, energy)
+            for layer, energy in _energies(targets).items()
+        }
+        return targets._replace(content_units=units)
 
     def _masks(self, places: Places) -> Masks:
         """What the masks come to at each layer."""
@@ -209,15 +228,16 @@ class Objective(tf.Module):
 
     def content_energy(self, targets: Targets) -> tf.Tensor:
         """The content cost of features that are zero everywhere, a scalar."""
-        energies = {
-            layer: losses.content_cost(
-                seen,
-                tf.zeros_like(seen),
-                sight_.flat(targets.masks.content.get(layer)),
-            )
-            for layer, seen in targets.content.items()
-        }
-        return _weighted(energies, self._content_layers)
+        return self._content_cost(_energies(targets), targets)
+
+    def _content_cost(self, costs: Features, targets: Targets) -> tf.Tensor:
+        """sum_l lambda_l J_content_l, each in the statistic's unit if any."""
+        units = targets.content_units
+        weights = self._content_layers
+        if units:
+            costs = {layer: units[layer] * costs[layer] for layer in weights}
+            return _weighted(costs, weights)
+        return _weighted(costs, weights) / self._scale**2
 
     def costs(
         self, image: tf.Tensor, targets: Targets, numbers: Numbers
@@ -254,14 +274,15 @@ class Objective(tf.Module):
 
     def _costs(self, means: Means, targets, numbers) -> Costs:
         masks = targets.masks
-        style_layers = {
-            layer: tf.reduce_sum(
-                masks.areas.get(layer, 1.0)
-                * self._statistic.cost(targets.style[layer], means.style[layer])
+        style_layers = {}
+        for layer in self._style_layers:
+            cost = self._statistic.cost(
+                targets.style[layer], means.style[layer]
             )
-            for layer in self._style_layers
-        }
-        content = _weighted(means.content, self._content_layers)
+            if layer in masks.areas:
+                cost = tf.reduce_sum(masks.areas[layer] * cost)
+            style_layers[layer] = tf.reshape(cost, [])
+        content = self._content_cost(means.content, targets)
         style = _weighted(style_layers, self._style_layers)
         total = losses.total_cost(
             content, style, numbers.content_weight, numbers.style_weight
@@ -322,26 +343,32 @@ class Objective(tf.Module):
         From the deepest layer to the image: what the costs say of a layer is
         computed when the way back has come there, for it takes memory.
 
-        Half precision holds 6e-8 to 65504: there the slopes are computed
-        first, and go back scaled to a largest of 16.
+        float16 holds 6e-8 to 65504: there the slopes are computed first, in
+        float32, and go back scaled to a largest of 16.
         """
 
-        def slope(layer):
-            means = means_of(image, {layer: seen[layer]})
+        def slope(layer, kind=None):
+            here = tf.cast(seen[layer], kind or seen[layer].dtype)
+            means = means_of(image, {layer: here})
             both = (means.content, outer.content), (means.style, outer.style)
             costing = [mean[layer] for mean, _ in both if layer in mean]
             given = [above[layer] for _, above in both if layer in above]
-            return tf.gradients(costing, seen[layer], given)[0]
+            return tf.gradients(costing, here, given)[0]
 
         layers = self._sight.layers
         own, scale = slope, tf.constant(1.0)
         if self._float16:
-            slopes = {layer: slope(layer) for layer in layers}
-            largest = tf.reduce_max(
-                [tf.reduce_max(tf.abs(each)) for each in slopes.values()]
-            )
-            scale = tf.where(largest > 0, 16.0 / largest, 1.0)
-            own = {k: scale * each for k, each in slopes.items()}.get
+            slopes: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
+            for layer in layers:
+                before = [each for each, _ in slopes.values()]
+                with tf.control_dependencies(before[-1:]):  # memory is free
+                    slopes[layer] = _fitted(slope(layer, tf.float32))
+            largest = tf.reduce_max([most for _, most in slopes.values()])
+            scale = tf.math.divide_no_nan(16.0, largest)
+            own = {
+                layer: each * tf.cast(scale * most / 16.0, each.dtype)
+                for layer, (each, most) in slopes.items()
+            }.get
         stations: list[tf.Tensor] = []  # where the way back has come,
         arrived: list[tf.Tensor] = []  # and the gradients there
         for layer in reversed(layers):
@@ -353,13 +380,34 @@ class Objective(tf.Module):
                 continue
             with tf.control_dependencies([back]):
                 stations, arrived = [here], [back + own(layer)]
-        return tf.gradients(stations, image, arrived)[0] / scale
+        back = tf.gradients(stations, image, arrived)[0]
+        return back / scale if self._float16 else back
+
+
+def _fitted(slope: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Float16 of a largest of 16, and what the largest was."""
+    most = tf.reduce_max(tf.abs(slope))
+    return tf.cast(tf.math.divide_no_nan(16.0, most) * slope, tf.float16), most
+
+
+def _energies(targets: Targets) -> Features:
+    """The content cost of each layer's features that are zero everywhere."""
+    return {
+        layer: losses.content_cost(
+            seen,
+            tf.zeros_like(seen),
+            sight_.flat(targets.masks.content.get(layer)),
+        )
+        for layer, seen in targets.content.items()
+    }
 
 
 def _weighted(terms: Features, weights: Mapping[str, float]) -> tf.Tensor:
     """sum_l lambda_l J_l, a scalar; 0 where there are none."""
-    parts = [weight * terms[layer] for layer, weight in weights.items()]
-    return tf.add_n([tf.zeros([]), *parts])
+    if not weights:
+        return tf.zeros([])
+    parts = tf.stack([terms[layer] for layer in weights])
+    return tf.reduce_sum(tf.stack([*weights.values()]) * parts)
 
 
 def _gradients(total: tf.Tensor, means: Means) -> Means:

@@ -56,8 +56,10 @@ class Sight:
       projections: `{layer: [c, c']}`, linear maps of what the network gives,
         to be the features of which everything else speaks.
       statistic: what the moments of a style layer are.
-      sizes: `{layer: size}` that features are divided by before moments.
       order: all layers that the network has, each of the one before.
+      scale: how many times as large the network's features are; contents and
+        their costs are left at that.
+      at_once: see `losses.gram_matrix`.
     """
 
     def __init__(
@@ -69,8 +71,9 @@ class Sight:
         devices: Sequence[str] = ("",),
         projections: Mapping[str, Any] | None = None,
         statistic: Statistic = STATISTICS["gram"],
-        sizes: Mapping[str, float] | None = None,
         order: Sequence[str] = LAYERS,
+        scale: float = 1.0,
+        at_once: bool = False,
     ):
         self.network = network
         self.content_layers = tuple(content_layers)
@@ -83,7 +86,8 @@ class Sight:
             layer: tf.constant(matrix, tf.float32)
             for layer, matrix in (projections or {}).items()
         }
-        self._statistic, self._sizes = statistic, dict(sizes or {})
+        self._statistic = statistic
+        self._scale, self._at_once = scale, at_once
 
     def tiled(self, image: tf.Tensor) -> bool:
         """Whether an image is looked at in tiles: not if known to fit one."""
@@ -243,14 +247,14 @@ class Sight:
         if layer in self._projections:
             matrix = _with_ones(self._projections[layer], ones)
             moments = tf.einsum("ak,nab,bl->nkl", matrix, moments, matrix)
-        if layer in self._sizes:
-            channels = moments.shape[-1] - ones
-            each = [1 / self._sizes[layer]] * channels + [1.0] * ones
-            moments *= tf.tensordot(each, each, 0)
-        return moments
+        if self._scale == 1:
+            return moments
+        channels = moments.shape[-1] - ones
+        each = tf.constant([1 / self._scale] * channels + [1.0] * ones)
+        return moments * each[:, None] * each
 
     def _of_region(self, seen: tf.Tensor, weight) -> tf.Tensor:
-        moments = self._statistic.moments(seen, weight)
+        moments = self._statistic.moments(seen, weight, self._at_once)
         return moments if weight is None else moments * tf.reduce_mean(weight)
 
 

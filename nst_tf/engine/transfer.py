@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.engine import vgg
+from nst_tf.engine import network as network_
 from nst_tf.engine.objective import (
     WHOLE,
     Anchor,
@@ -25,9 +25,11 @@ from nst_tf.engine.tracing import whole_or_tiled
 from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.optimizers import Optimizer
 from nst_tf.formulas.statistics import STATISTICS
-from nst_tf.request.networks import LAYERS, NETWORKS
+from nst_tf.request.networks import NETWORKS
 from nst_tf.request.options import PAIRS, Options
 
+# Of an anchor's weight: where its term is about as stiff as all the others.
+STIFF = 10.0
 # What the default weights make of alpha E_C / (beta J_S), see `_balanced`.
 BALANCE = 0.05
 
@@ -53,6 +55,8 @@ class Arithmetic(NamedTuple):
       jit: whether XLA compiles.
       transposed: how convolutions are computed, see `vgg.Convolution`.
       workers: names of the devices that share the tiles.
+      at_once: whether in few large operations, as GPUs like it, or in many
+        that take less memory.
     """
 
     precision: str = "float32"
@@ -60,6 +64,7 @@ class Arithmetic(NamedTuple):
     jit: bool = False
     transposed: tuple[bool, bool] = (False, False)
     workers: tuple[str, ...] = ("",)
+    at_once: bool = False
 
 
 class Snapshot(NamedTuple):
@@ -85,6 +90,8 @@ class Transfer(tf.Module):
         the total cost. An optimiser that is not boxed leaves that range, and
         what saving cuts off can cost more than all the rest.
       detailed: whether the image is held to the content's details.
+      at_once: whether the better of two images is chosen pixel by pixel: a
+        GPU need not be waited for, and a third image takes memory.
     """
 
     def __init__(
@@ -94,6 +101,7 @@ class Transfer(tf.Module):
         margin: int = 0,
         range_weight: float = 0.0,
         detailed: bool = False,
+        at_once: bool = False,
     ):
         super().__init__(name="transfer")
         self.objective = objective
@@ -101,39 +109,49 @@ class Transfer(tf.Module):
         self._margin = margin
         self._range_weight = range_weight
         self._detailed = detailed
-        self.starting = whole_or_tiled(self._start)
+        self._at_once = at_once
+        self.starting = whole_or_tiled(self._evaluate)
         self.advancing = whole_or_tiled(self._advance)
 
-    def start(self, image: tf.Tensor, targets, numbers) -> State:
-        """The state of no steps: the image evaluated, fresh slots."""
+    def start(
+        self, image: tf.Tensor, targets, numbers, history: int | None = None
+    ) -> State:
+        """The state of no steps: the image evaluated, fresh slots.
+
+        `history` is how many pairs L-BFGS keeps, if not its own number.
+        """
         tiled = self.objective.tiled(image)
-        return self.starting[tiled](image, targets, numbers)
+        costs, gradient = self.starting[tiled](image, targets, numbers)
+        optimizer = self._optimizer(numbers.learning_rate)
+        own = () if history is None else (history,)
+        step, slots = tf.zeros([], tf.int32), optimizer.init(image, *own)
+        return State(step, image, costs, gradient, slots, image, costs)
 
     def advance(self, state: State, targets, numbers, until) -> State:
         """Steps until `state.step` is `until`, or the run has diverged."""
         tiled = self.objective.tiled(state.image)
         return self.advancing[tiled](state, targets, numbers, until)
 
-    def _start(self, image, targets, numbers, tiled: bool) -> State:
-        costs, gradient = self._evaluate(image, targets, numbers, tiled)
-        slots = self._optimizer(numbers.learning_rate).init(image)
-        step = tf.zeros([], tf.int32)
-        return State(step, image, costs, gradient, slots, image, costs)
-
     def _advance(self, state, targets, numbers, until, tiled: bool) -> State:
         optimizer = self._optimizer(numbers.learning_rate)
+        ease = _ease(targets.anchor) if targets.anchor else None
 
         def step(state: State) -> tuple[State]:
+            image, gradient = state.image, state.gradient
+            if ease is not None:
+                image, gradient = image / ease, gradient * ease
             image, slots = optimizer.update(
-                state.image, state.costs.total, state.gradient, state.slots
+                image, state.costs.total, gradient, state.slots
             )
+            if ease is not None:
+                image *= ease
             if optimizer.boxed:
                 image = tf.clip_by_value(image, 0.0, 1.0)
             costs, gradient = self._evaluate(image, targets, numbers, tiled)
-            best_image, best_costs = tf.cond(
+            best_image, best_costs = self._chosen(
                 costs.total < state.best_costs.total,  # never true of NaN
-                lambda: (image, costs),
-                lambda: (state.best_image, state.best_costs),
+                (image, costs),
+                (state.best_image, state.best_costs),
             )
             return (
                 State(
@@ -153,6 +171,17 @@ class Transfer(tf.Module):
             (state,),
             parallel_iterations=1,
         )[0]
+
+    def _chosen(self, condition: tf.Tensor, yes, no):
+        """An image and its costs, or the other image and its."""
+        if not self._at_once:
+            return tf.cond(condition, lambda: yes, lambda: no)
+        images, costs = zip(yes, no, strict=True)
+        numbers = [tf.stack(tf.nest.flatten(each)) for each in costs]
+        chosen = tf.unstack(tf.where(condition, *numbers))
+        return tf.where(condition, *images), tf.nest.pack_sequence_as(
+            costs[0], chosen
+        )
 
     def _evaluate(
         self, image, targets, numbers, tiled: bool
@@ -197,12 +226,14 @@ class Transfer(tf.Module):
         """The state whose flat list of tensors `arrays` is."""
         image, zero = tf.zeros([1, 1, 1, 3]), tf.zeros([])
         costs = self.objective.no_costs()
-        slots = self._optimizer(0.0).init(image)
-        shape = State(zero, image, costs, image, slots, image, costs)
+        optimizer = self._optimizer(0.0)
+        shape = State(
+            zero, image, costs, image, optimizer.init(image), image, costs
+        )
         missing = len(tf.nest.flatten(shape)) - len(arrays)
         if missing:  # pairs that the run had no room for
-            kept = len(slots.steps) - missing // 2
-            shape = shape._replace(slots=optimizers.fewer_pairs(slots, kept))
+            kept = len(shape.slots.steps) - missing // 2
+            shape = shape._replace(slots=optimizer.init(image, kept))
         flat = [tf.constant(array) for array in arrays]
         return tf.nest.pack_sequence_as(shape, flat)
 
@@ -238,7 +269,8 @@ class Transfer(tf.Module):
           factors: of each scale, how much smaller it is than the result.
           resume: scale and state to continue from.
           advance: what takes the steps; `self.advance`, or the same in parts.
-          anchor: what the result should stay near, of its size.
+          anchor: what the result should stay near, of its size; finer scales
+            start from it where it is believed.
           places: masks of the sizes of content and styles. What is not
             painted stays the content.
           strength: from 0 to 1, of the style; sets the content's weight at
@@ -269,15 +301,15 @@ class Transfer(tf.Module):
                 own = self._balanced(strength, small, targets, numbers)
             if scale > first:
                 image = resize(image, tf.shape(small)[1:3])
+                if anchor is not None:
+                    image = _anchored(image, anchor, factor)
             if state is None:
                 image = self._widened(image)
                 if targets.masks.given:
                     painted = tf.cast(targets.masks.free, tf.bool)
                     image = tf.where(painted, image, self._widened(small))
-                state = self.start(image, targets, own)
-                if history:
-                    slots = optimizers.fewer_pairs(state.slots, history[scale])
-                    state = state._replace(slots=slots)
+                pairs = history[scale] if history else None
+                state = self.start(image, targets, own, pairs)
                 yield self._snapshot(scale, state)
             image = small = None  # their memory is free for the steps
             if scale + 1 == len(factors):
@@ -359,8 +391,10 @@ def build(
     arguments = dict(options.optimizer_arguments())
     takes_rate = arguments.pop("learning_rate", None) is not None
     range_weight = arguments.pop("range_weight", 0.0)
-    if arguments.get("history") == "auto":
-        arguments["history"] = PAIRS
+    if options.optimizer == "lbfgs":
+        arguments["at_once"] = arithmetic.at_once
+        if arguments["history"] == "auto":
+            arguments["history"] = PAIRS
     method = functools.partial(
         getattr(optimizers, options.optimizer), **arguments
     )
@@ -371,10 +405,11 @@ def build(
         arithmetic.tile,
         arithmetic.workers,
         float16=arithmetic.precision == "mixed_float16",
+        scale=network_.scale(options.network, arithmetic.precision),
         projections=projections,
         statistic=STATISTICS[options.style_statistic],
-        sizes=dict(zip(LAYERS, vgg.FEATURE_SIZES, strict=True)),
         order=NETWORKS[options.network].layers,
+        at_once=arithmetic.at_once,
     )
     by_rate = method if takes_rate else lambda rate: method()
     return Transfer(
@@ -383,6 +418,7 @@ def build(
         options.margin,
         range_weight,
         options.detail_weight > 0,
+        arithmetic.at_once,
     )
 
 
@@ -405,6 +441,21 @@ def shrink(image: tf.Tensor, factor: float) -> tf.Tensor:
     if factor == 1:
         return image
     return resize(image, _shrunk(tf.shape(image)[1:3], factor))
+
+
+def _anchored(image: tf.Tensor, anchor: Anchor, factor: float) -> tf.Tensor:
+    """The anchor where it is believed, else the image, at a scale."""
+    known = shrink(anchor.confidence, factor)
+    return known * shrink(anchor.picture, factor) + (1 - known) * image
+
+
+def _ease(anchor: Anchor) -> tf.Tensor:
+    """Units in which held pixels are as stiff as free ones, [1, h, w, 1].
+
+    Steps are sized by what is stiffest: without them, pixels that nothing
+    holds would hardly move beside those that an anchor does.
+    """
+    return tf.math.rsqrt(1 + anchor.weight / STIFF * anchor.confidence)
 
 
 def thin(mask: tf.Tensor, factor: float) -> tf.Tensor:

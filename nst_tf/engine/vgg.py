@@ -23,6 +23,7 @@ FEATURE_SIZES = (
     *(47, 201, 184, 253, 165, 172, 301, 537),
     *(375, 301, 181, 70, 25, 11, 4.8, 1.4),
 )
+# Scaled, features stay far from the largest float16, 65504.
 HALF_SCALE = 2.0**-6
 TURNED = "turned"  # name of the weight that is made of the kernel
 POOLINGS = {
@@ -121,7 +122,7 @@ def _convolved(images, kernel, opposite, transposed: bool) -> tf.Tensor:
 
 def turned(kernel):
     """By half a circle, channels in and out exchanged."""
-    return keras.ops.transpose(keras.ops.flip(kernel, (0, 1)), (0, 1, 3, 2))
+    return tf.transpose(tf.reverse(kernel, (0, 1)), (0, 1, 3, 2))
 
 
 @no_remat()
@@ -132,6 +133,7 @@ def features_model(
     precision: str = "float32",
     transposed: tuple[bool, bool] = (False, False),
     network: str = "vgg19",
+    at_once: bool = False,
 ) -> keras.Model:
     """Builds the network from image to the features asked for.
 
@@ -144,21 +146,23 @@ def features_model(
         the convolutions compute in.
       transposed: how they compute, see `Convolution`; to the same result.
       network: whose convolutions they are: `vgg19`, `vgg19_slim` or `vgg16`.
+      at_once: whether all features are kept until the way back: fewer
+        operations, and more memory.
 
     Returns:
       A model from `[n, h, w, 3]` RGB in [0, 1] to `{layer: [n, h', w', c]}`,
-      features after the ReLU; bfloat16 if `precision` says so, float32
-      otherwise. Nothing deeper than asked for is computed.
+      features after the ReLU, of the precision's type, times `scale` of it.
+      Nothing deeper than asked for is computed.
     """
     wanted = {layer_name(layer, network) for layer in layers}
     every = NETWORKS[network].layers
     built = every[: 1 + max(every.index(layer) for layer in wanted)]
     dtype = keras.dtype_policies.get(precision).compute_dtype
-    # Scaled, features stay far from the largest float16, 65504; a network of
-    # ReLUs is homogeneous: input and biases scaled, so is every feature.
-    scale = HALF_SCALE if precision == "mixed_float16" else 1.0
+    # A network of ReLUs is homogeneous: input and biases scaled, so is every
+    # feature.
+    smaller = scale(precision)
     image = keras.Input((None, None, 3), name="image", dtype="float32")
-    x, outputs = preprocess(image) * scale, {}
+    x, outputs = preprocess(image) * smaller, {}
     for layer in built:
         block = int(layer[5])
         if layer.endswith("conv1") and block > 1:
@@ -179,21 +183,23 @@ def features_model(
             name=layer,
             dtype=dtype,
             data_format="channels_last",
-            kept=layer in wanted,
+            kept=at_once or layer in wanted,
             transposed=transposed,
         )(x)
         if layer in wanted:
-            seen = x
-            if scale < 1:
-                seen = keras.ops.cast(x, "float32") / scale
-            outputs[layer] = seen
+            outputs[layer] = x
     model = keras.Model(image, outputs, name=network, trainable=False)
     model.dtype_policy = "float32"  # that of its layers is their own
     for layer in built:
         (kernel, bias), own = kernels[layer], model.get_layer(layer)
         back = [] if own.turned is None else [turned(kernel)]
-        own.set_weights([kernel, bias * scale, *back])
+        own.set_weights([kernel, bias * smaller, *back])
     return model
+
+
+def scale(precision: str) -> float:
+    """How many times as large the features are that a model gives."""
+    return HALF_SCALE if precision == "mixed_float16" else 1.0
 
 
 def random_kernels(seed: int = 0, network: str = "vgg19") -> Kernels:

@@ -12,8 +12,7 @@ import io
 import math
 import os
 import re
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,8 +22,10 @@ from PIL.PngImagePlugin import PngInfo
 from nst_tf.files import sixteen
 
 Source = str | os.PathLike | bytes | Image.Image | np.ndarray
+Size = tuple[int, int]  # height, width
 
 MAXIMUM_MEGAPIXELS = 200
+SPARE = 3  # of what is wanted smaller, so many times as much is decoded
 PART = 2**20  # numbers made whole at a time: a poster has 150 millions
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # 16 bits a channel
@@ -49,6 +50,7 @@ _TURNS = {  # by EXIF orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ASIDE = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
 _RECIPE = "<nst_tf:recipe>{}</nst_tf:recipe>"
 _XMP = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -59,7 +61,6 @@ _XMP = (
 _XMP_TAG, _ICC_TAG = 700, 34675  # of a TIFF
 _JPEG_XMP_BYTES = 65_504  # a segment's 65,535, less its length and its name
 _LANCZOS = Image.Resampling.LANCZOS
-_open_lock = threading.Lock()
 
 
 class Picture(NamedTuple):
@@ -68,20 +69,29 @@ class Picture(NamedTuple):
     rgb: np.ndarray  # [h, w, 3], sRGB, as seen over white
     alpha: np.ndarray | None  # [h, w]; None where all of it is opaque
     note: str  # 'first of 12 frames used', or ''
+    size: Size  # of the file; `rgb` is smaller where less was wanted
 
 
-def read(source: Source, name: str = "image") -> Picture:
+def read(
+    source: Source,
+    name: str = "image",
+    wanted: Callable[[Size], Size] | None = None,
+) -> Picture:
     """Read a file, the bytes of one, a Pillow image or an array.
 
     An array is [h, w] or [h, w, 1 | 3 | 4], uint8 or float in [0, 1]. What is
     no picture is a ValueError, whose one line blames the argument `name`.
+
+    `wanted` tells of a picture's size that at which it will be used. What is
+    much larger is shrunk as it is decoded, to `SPARE` times that.
     """
+    wanted = wanted or (lambda size: size)
     if isinstance(source, np.ndarray):
         return _from_array(source, name)
     if isinstance(source, Image.Image):
-        return _from_pillow(source, source, name)
+        return _from_pillow(source, source, name, wanted)
     with _open(source, name) as image:
-        return _from_pillow(image, source, name)
+        return _from_pillow(image, source, name, wanted)
 
 
 def is_picture(path: str | os.PathLike) -> bool:
@@ -91,9 +101,7 @@ def is_picture(path: str | os.PathLike) -> bool:
     return kind in _READABLE
 
 
-def size(
-    source: str | os.PathLike | bytes, name: str = "image"
-) -> tuple[int, int]:
+def size(source: str | os.PathLike | bytes, name: str = "image") -> Size:
     """Return (h, w) as the file's header has it; no pixel is decoded."""
     with _open(source, name) as image:
         return image.height, image.width
@@ -122,9 +130,7 @@ def check_suffix(
     )
 
 
-def fit(
-    size: tuple[int, int], max_size: int, enlarge: bool = False
-) -> tuple[int, int]:
+def fit(size: Size, max_size: int, enlarge: bool = False) -> Size:
     """Return (h, w) with its long side at `max_size` and the aspect kept.
 
     0 keeps the size; so does a smaller picture unless told to `enlarge`.
@@ -139,7 +145,7 @@ def fit(
     return max(1, height), max(1, width)
 
 
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize(image: np.ndarray, size: Size) -> np.ndarray:
     """Return [h, w] or [h, w, c] in size (h, w): float32, antialiased."""
     planes = np.asarray(image, np.float32).reshape(*image.shape[:2], -1)
     result = np.empty((*size, planes.shape[2]), np.float32)
@@ -151,7 +157,7 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return result.reshape(*size, *image.shape[2:])
 
 
-def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
     """Return [h, w] in size (h, w), without overshoot: black stays black."""
     if mask.shape == size:
         return mask
@@ -354,18 +360,14 @@ def _open(source: str | os.PathLike | bytes, name: str) -> Image.Image:
         empty = os.path.isfile(source) and not os.path.getsize(source)
     if empty:
         raise _wrong(name, f"{_label(source)} is empty")
-    with _open_lock, _explained(source, name):
+    with sixteen.unlimited(), _explained(source, name):
         Image.init()
         formats = [kind for kind in _READABLE if kind in Image.OPEN]
-        # Pillow's own limit warns at half of it; `_from_pillow` has ours.
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(file, formats=formats)
         except Image.UnidentifiedImageError:
             if not _is_heif(source):
                 raise
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
     return _open_heif(source, name)
 
 
@@ -397,7 +399,12 @@ def _open_heif(source: str | os.PathLike | bytes, name: str) -> Image.Image:
         return HeifImageFile(file)
 
 
-def _from_pillow(image: Image.Image, source: Source, name: str) -> Picture:
+def _from_pillow(
+    image: Image.Image,
+    source: Source,
+    name: str,
+    wanted: Callable[[Size], Size],
+) -> Picture:
     width, height = image.size
     problem = f"{_label(source)} has {width} x {height} pixels"
     if not width * height:
@@ -409,21 +416,37 @@ def _from_pillow(image: Image.Image, source: Source, name: str) -> Picture:
         frames = getattr(image, "n_frames", 1)
         which = "main" if image.format == "HEIF" else "first"
         notes = [f"{which} of {frames} frames used"] if frames > 1 else []
-        deep = _read_deep(image)
+        file = getattr(image, "fp", None)
+        turn = eight = _turn(image, notes)
+        if turn is not None and image.format == "TIFF":
+            image.load()  # and is turned
+            (width, height), eight = image.size, None
+        aside = eight in _ASIDE
+        size = (width, height) if aside else (height, width)
+        high, wide = (SPARE * side for side in wanted(size))
+        most = (high, wide) if aside else (wide, high)
+        smaller = min(width // most[0], height // most[1]) > 1
+        deep = None if smaller else _read_deep(image, file)
         if deep is not None:
-            opacity = deep[..., 3].copy() if deep.shape[2] == 4 else None
-            rgb = np.ascontiguousarray(deep[..., :3])
-            return _over_white(rgb, opacity, "; ".join(notes))
+            return _from_deep(_turned(deep, turn), "; ".join(notes), size)
+        drafted = None
+        if smaller and image is not source:
+            drafted = image.draft(None, most)  # a JPEG's own way
         image.load()
+        profile = image.info.get("icc_profile")
+        if smaller:
+            image = _reduced(image, most, drafted and drafted[1])
+        if eight is not None:
+            image = image.transpose(eight)
         if image.mode != "F":
-            colours, alpha = _split(_upright(image, notes))
-            colours = _to_srgb(colours, image.info.get("icc_profile"), notes)
-            return _over_white(_unit(colours), alpha, "; ".join(notes))
-    wanted = (
+            colours, alpha = _split(image)
+            rgb = _unit(_to_srgb(colours, profile, notes))
+            return _over_white(rgb, alpha, "; ".join(notes), size)
+    mend = (
         "Floats should be 0 to 1: divide them by what is white, 255 say, or "
         "save the picture with 8 or 16 bits."
     )
-    return _from_array(np.asarray(image), name, wanted)
+    return _from_array(np.asarray(image), name, mend)._replace(size=size)
 
 
 def _from_array(
@@ -446,16 +469,32 @@ def _from_array(
     values = values.reshape(*array.shape[:2], channels)
     alpha = values[..., 3].copy() if channels == 4 else None
     rgb = np.repeat(values, 3, 2) if channels == 1 else values[..., :3]
-    return _over_white(np.ascontiguousarray(rgb), alpha, "")
+    return _over_white(np.ascontiguousarray(rgb), alpha, "", array.shape[:2])
 
 
-def _read_deep(image: Image.Image) -> np.ndarray | None:
-    """[h, w, 3 | 4] in [0, 1] of 16 bits, sRGB and upright; else None."""
-    profile = image.info.get("icc_profile")
-    pixels = None
-    if profile in (None, _srgb_profile()):
-        pixels = sixteen.read(image)
-    return None if pixels is None else _unit(pixels, 65535)
+def _read_deep(image: Image.Image, file: Any) -> np.ndarray | None:
+    """uint16 [h, w, 1 to 4] as it lies in the file; None if it has not that."""
+    if image.info.get("icc_profile") not in (None, _srgb_profile()):
+        return None  # which is applied to 8 bits
+    pixels = sixteen.read(image, file)
+    if pixels is None and image.mode.startswith("I"):
+        image.load()
+        pixels = _grey(image)
+    return pixels
+
+
+def _from_deep(pixels: np.ndarray, note: str, size: Size) -> Picture:
+    values, channels = _unit(pixels, 65535), pixels.shape[2]
+    alpha = values[..., -1].copy() if channels in (2, 4) else None
+    rgb = values[..., :3] if channels > 2 else np.repeat(values[..., :1], 3, 2)
+    return _over_white(np.ascontiguousarray(rgb), alpha, note, size)
+
+
+def _turned(pixels: np.ndarray, turn: Image.Transpose | None) -> np.ndarray:
+    if turn is None:
+        return pixels
+    planes = map(Image.fromarray, np.moveaxis(pixels, 2, 0).copy())
+    return np.stack([np.asarray(one.transpose(turn)) for one in planes], 2)
 
 
 def _unit(image: Image.Image | np.ndarray, most: int = 255) -> np.ndarray:
@@ -463,29 +502,45 @@ def _unit(image: Image.Image | np.ndarray, most: int = 255) -> np.ndarray:
 
 
 def _over_white(
-    rgb: np.ndarray, alpha: np.ndarray | None, note: str
+    rgb: np.ndarray, alpha: np.ndarray | None, note: str, size: Size
 ) -> Picture:
     """Composite in place, as a huge picture has no room for two copies."""
     if alpha is None or alpha.min() == 1:
-        return Picture(rgb, None, note)
+        return Picture(rgb, None, note, size)
     # The network must see some colour there, and what a file hides under full
     # transparency is arbitrary. White is what a page would show.
     rgb -= 1
     rgb *= alpha[..., None]
     rgb += 1
-    return Picture(rgb, alpha, note)
+    return Picture(rgb, alpha, note, size)
 
 
-def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+def _turn(image: Image.Image, notes: list[str]) -> Image.Transpose | None:
     # `exif_transpose` would also write the EXIF data anew, and so give up on
     # any other tag that is broken.
     try:
         orientation = image.getexif().get(0x0112, 1)
     except Exception:  # broken EXIF raises almost anything
         notes.append("broken EXIF ignored")
-        return image
-    turn = _TURNS.get(orientation)
-    return image if turn is None else image.transpose(turn)
+        return None
+    return _TURNS.get(orientation)
+
+
+def _reduced(
+    image: Image.Image,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None,
+) -> Image.Image:
+    """In its own depth, of `size` (w, h); `box` is all of it, to the pixel."""
+    if image.mode.startswith("I"):
+        if "transparency" in image.info:  # a value, which means would blur
+            return image
+        image = image.convert("I")
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode not in ("L", "RGB", "CMYK", "F"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    return image.resize(size, _LANCZOS, box, reducing_gap=2)
 
 
 def _split(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
@@ -502,16 +557,24 @@ def _split(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
     return image, None
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey, which Pillow's `convert` would clip at 255."""
+def _grey(image: Image.Image) -> np.ndarray:
+    """uint16 [h, w, 1], or 2 with alpha; Pillow's `convert` would clip it."""
     values = np.asarray(image).astype(np.int32)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError("its values do not fit into 16 bits")
-    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    transparent = image.info.get("transparency")
-    if transparent is not None:
-        grey.putalpha(Image.fromarray(to_uint8(values != transparent)))
-    return grey
+    planes = [values]
+    if (transparent := image.info.get("transparency")) is not None:
+        planes.append(65535 * (values != transparent))
+    return np.stack(planes, 2).astype(np.uint16)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    values = (_grey(image).astype(np.int32) + 128) // 257
+    return Image.fromarray(
+        values.astype(np.uint8).squeeze(2)
+        if values.shape[2] == 1
+        else values.astype(np.uint8)
+    )
 
 
 def _to_srgb(

@@ -24,10 +24,20 @@ Row = Mapping[str, Any]
 INSIDE = "assets.extra/nst_tf.json"  # a SavedModel's recipe
 
 
-def write(path: str | os.PathLike, data: bytes) -> None:
+def write(path: str | os.PathLike, data: bytes | str) -> None:
     """Writes a file at once or not at all; parent folders are made."""
+    data = printable(data).encode() if isinstance(data, str) else data
     with partial(path) as name, open(name, "wb") as file:
         file.write(data)
+
+
+def printable(text: str) -> str:
+    r"""Text that is UTF-8 for sure: of a name that is not, `\udce9`.
+
+    So Python has a byte of a path that it cannot read, here 0xe9, and JSON
+    gives it back.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @contextlib.contextmanager
@@ -110,7 +120,8 @@ def read_recipe(path: str | os.PathLike) -> dict[str, Any]:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f'"{path}" cannot be read: {error}.') from None
+            reason = getattr(error, "strerror", "it is no UTF-8")
+            raise ValueError(f'"{path}" cannot be read: {reason}.') from None
     else:
         text = images.recipe(path) or ""
     try:
@@ -134,7 +145,7 @@ def input_paths(recipe: Mapping[str, Any]) -> list[str]:
 
 def write_recipe(path: str | os.PathLike, recipe: Mapping[str, Any]) -> None:
     """The recipe as a JSON file."""
-    write(path, (to_json(recipe) + "\n").encode())
+    write(path, to_json(recipe) + "\n")
 
 
 def to_json(recipe: Mapping[str, Any] | Sequence) -> str:
@@ -149,21 +160,23 @@ def to_json(recipe: Mapping[str, Any] | Sequence) -> str:
             return None
         return value
 
-    return json.dumps(
-        finite(recipe), indent=1, ensure_ascii=False, allow_nan=False
+    return printable(
+        json.dumps(
+            finite(recipe), indent=1, ensure_ascii=False, allow_nan=False
+        )
     )
 
 
 def write_costs(path: str | os.PathLike, rows: Sequence[Row]) -> None:
     """The cost terms, a row per step: CSV or JSON by suffix."""
     if Path(path).suffix.lower() == ".json":
-        write(path, to_json({"costs": list(rows)}).encode())
+        write(path, to_json({"costs": list(rows)}))
         return
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write(path, text.getvalue().encode())
+    write(path, text.getvalue())
 
 
 def write_plot(path: str | os.PathLike, rows: Sequence[Row]) -> None:
@@ -212,10 +225,10 @@ def read_checkpoint(
             return json.loads(str(data["recipe"])), arrays
     except FileNotFoundError:
         raise ValueError(f'`resume`: there is no file "{path}".') from None
-    except Exception as error:  # zipfile, NumPy and json each have theirs
+    except Exception:  # zipfile, NumPy and json each have theirs
         raise ValueError(
             f'`resume` should be a file that --checkpoint wrote; "{path}" is '
-            f"not one ({error})."
+            "not one. Give one, or start anew with --init=PICTURE."
         ) from None
 
 

@@ -1,23 +1,25 @@
-"""PNG and TIFF of 16 bits a channel, in colour: Pillow has them in 8 only.
+"""PNG and TIFF of 16 bits a channel: Pillow has them in 8, unless grey.
 
-Pixels are uint16 [h, w, 3 | 4]. Sources: PNG, third edition (W3C, 2025); TIFF,
-revision 6.0 (Adobe, 1992), its deflate from Technical Note 2 of Photoshop.
+TensorFlow reads and writes the PNG, and loads with the first of them. A TIFF in
+colour is read as a grey one, three or four times as wide.
 """
 
+import contextlib
+import importlib
 import io
 import struct
+import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from PIL import Image, TiffImagePlugin
 
 BAND = 2**22  # bytes, about, that are packed at a time
 INCH = 0.0254  # metres
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_LEVEL = 6  # of deflate: as Pillow has it
-# TIFF's types of values: number, how `struct` has them.
-_SHORT, _LONG, _RATIONAL, _BYTES = (3, "H"), (4, "L"), (5, "LL"), (7, "s")
+_HEADER = 33  # bytes of a PNG's signature and first chunk
+_lock = threading.Lock()
 
 
 def png(
@@ -25,30 +27,13 @@ def png(
     dpi: float | None = None,
     chunks: Iterable[tuple[bytes, bytes]] = (),
 ) -> bytes:
-    """A PNG file; `chunks` are further ones, of a type and data each."""
-    height, width, channels = pixels.shape
-    colour = {3: 2, 4: 6}[channels]
-    header = struct.pack(">2L5B", width, height, 16, colour, 0, 0, 0)
-    file = io.BytesIO(_SIGNATURE)
-    file.seek(0, io.SEEK_END)
-    file.write(_chunk(b"IHDR", header))
-    for kind, data in chunks:
-        file.write(_chunk(kind, data))
+    """A PNG file of uint16 [h, w, 3 | 4]; `chunks` are a type and data each."""
+    encoded = _tensorflow().io.encode_png(pixels).numpy()
+    own = [_chunk(kind, data) for kind, data in chunks]
     if dpi is not None:
         metre = round(dpi / INCH)
-        file.write(_chunk(b"pHYs", struct.pack(">2LB", metre, metre, 1)))
-    packer = zlib.compressobj(_LEVEL)
-    above = np.zeros((1, width * channels * 2), np.uint8)
-    for band in _bands(pixels):
-        rows = np.ascontiguousarray(band, ">u2").view(np.uint8)
-        rows = rows.reshape(len(band), -1)
-        filtered = np.full((len(rows), rows.shape[1] + 1), 2, np.uint8)  # Up
-        filtered[:, 1:] = rows - np.concatenate([above, rows[:-1]])
-        file.write(_chunk(b"IDAT", packer.compress(filtered.tobytes())))
-        above = rows[-1:]
-    file.write(_chunk(b"IDAT", packer.flush()))
-    file.write(_chunk(b"IEND", b""))
-    return file.getvalue()
+        own.append(_chunk(b"pHYs", struct.pack(">2LB", metre, metre, 1)))
+    return b"".join([encoded[:_HEADER], *own, encoded[_HEADER:]])
 
 
 def tiff(
@@ -56,64 +41,80 @@ def tiff(
     dpi: float | None = None,
     tags: Mapping[int, bytes] | None = None,
 ) -> bytes:
-    """A TIFF file, deflated; `tags` are further ones, of bytes."""
+    """A TIFF file of uint16 [h, w, 3 | 4]; `tags` are more, of bytes."""
     height, width, channels = pixels.shape
-    file = io.BytesIO(b"II*\0\0\0\0\0")
-    file.seek(0, io.SEEK_END)
-    offsets, counts, rows = [], [], 1
-    for band in _bands(pixels):
-        rows = max(rows, len(band))
-        steps = band.astype("<u2")
-        steps[:, 1:] -= band[:, :-1]
-        data = zlib.compress(steps.tobytes(), _LEVEL)
-        offsets.append(file.tell())
-        counts.append(file.write(data))
-    values: dict[int, tuple[tuple[int, str], list]] = {
-        256: (_LONG, [width]),
-        257: (_LONG, [height]),
-        258: (_SHORT, [16] * channels),
-        259: (_SHORT, [8]),  # deflate
-        262: (_SHORT, [2]),  # RGB
-        273: (_LONG, offsets),
-        277: (_SHORT, [channels]),
-        278: (_LONG, [rows]),
-        279: (_LONG, counts),
-        317: (_SHORT, [2]),  # differences along a row
+    rows = max(1, BAND // pixels[0].nbytes)
+    strips = []
+    for top in range(0, height, rows):
+        band = pixels[top : top + rows].astype("<u2")
+        band[:, 1:] -= band[:, :-1].copy()
+        strips.append(zlib.compress(band.tobytes()))
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    sizes = [len(strip) for strip in strips]
+    values: dict[int, Any] = {
+        256: width,
+        257: height,
+        258: (16,) * channels,
+        259: 8,  # deflate
+        262: 2,  # RGB
+        273: tuple(sum(sizes[:k]) for k in range(len(sizes))),
+        277: channels,
+        278: rows,
+        279: tuple(sizes),
+        317: 2,  # differences along a row
     }
     if dpi is not None:
-        rational = [round(dpi * 1000), 1000]
-        values |= {282: (_RATIONAL, rational), 283: (_RATIONAL, rational)}
-        values |= {296: (_SHORT, [2])}  # an inch
+        values |= {282: dpi, 283: dpi, 296: 2}  # an inch
     if channels == 4:
-        values[338] = _SHORT, [2]  # alpha, colours not multiplied by it
-    values |= {tag: (_BYTES, [data]) for tag, data in (tags or {}).items()}
-    _write_tags(file, values)
-    return file.getvalue()
+        values[338] = 2  # alpha, colours not multiplied by it
+    for tag, value in {**values, **(tags or {})}.items():
+        if isinstance(value, bytes):
+            directory.tagtype[tag] = 7  # bytes
+        directory[tag] = value
+    file = io.BytesIO()
+    directory.save(file)
+    return b"".join([file.getvalue(), *strips])
 
 
-def read(image: Any) -> np.ndarray | None:
-    """The pixels of a file that Pillow has opened and not yet loaded.
+def read(image: Image.Image, file: Any) -> np.ndarray | None:
+    """The pixels of a file that Pillow has opened.
 
-    None of what is not of this kind, or of a kind that only others write.
+    Args:
+      image: that Pillow made of it.
+      file: its `fp`, which loading may have closed meanwhile.
+
+    Returns:
+      uint16 [h, w, 2 to 4], as they lie in the file. None of what has not 16
+      bits, or is grey without alpha, which Pillow reads; or has its channels
+      in planes, is CMYK, or is broken: Pillow says how.
     """
-    file = getattr(image, "fp", None)
     reader = {"PNG": _read_png, "TIFF": _read_tiff}.get(image.format or "")
     if file is None or reader is None:
         return None
-    place = file.tell()
-    try:
-        return reader(image, file)
-    except (KeyError, ValueError, zlib.error, struct.error):
-        return None  # Pillow says what is wrong with it
-    finally:
-        file.seek(place)
+    with contextlib.ExitStack() as stack:
+        if file.closed:
+            file = stack.enter_context(open(file.name, "rb"))
+        stack.callback(file.seek, file.tell())
+        try:
+            return reader(image, file)
+        except (KeyError, OSError, ValueError, struct.error):
+            return None
 
 
-def _bands(pixels: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows, some at a time."""
-    rows = max(1, BAND // pixels[0].nbytes)
-    for top in range(0, len(pixels), rows):
-        yield pixels[top : top + rows]
+@contextlib.contextmanager
+def unlimited() -> Iterator[None]:
+    """None of Pillow's own limits on pixels, which warns at half of it."""
+    with _lock:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _tensorflow() -> Any:
+    importlib.import_module("nst_tf.backend")  # before TensorFlow
+    return importlib.import_module("tensorflow")
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -121,101 +122,64 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">L", len(data)) + kind + data + checked
 
 
-def _write_tags(file: io.BytesIO, values: Mapping) -> None:
-    """The directory, at the end, and its place at the beginning."""
-    entries = []
-    for tag, ((kind, code), given) in sorted(values.items()):
-        if code == "s":
-            data, count = given[0], len(given[0])
-        else:
-            count = len(given) // len(code)
-            data = struct.pack(f"<{count * code}", *given)
-        if len(data) > 4:
-            place = file.tell()
-            file.write(data + b"\0" * (len(data) % 2))
-            data = struct.pack("<L", place)
-        entries.append(
-            struct.pack("<HHL", tag, kind, count) + data.ljust(4, b"\0")
-        )
-    file.write(b"\0" * (file.tell() % 2))
-    place = file.tell()
-    file.write(struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4))
-    file.seek(4)
-    file.write(struct.pack("<L", place))
-
-
 def _read_png(image: Any, file) -> np.ndarray | None:
-    file.seek(len(_SIGNATURE))
-    channels, packed = 0, []
-    while True:
-        length, kind = struct.unpack(">L4s", file.read(8))
-        data = file.read(length)
-        file.read(4)
-        if kind == b"IHDR":
-            _, _, bits, colour, _, _, laced = struct.unpack(">2L5B", data)
-            channels = {2: 3, 6: 4}.get(colour, 0)
-            if bits != 16 or not channels or laced:
-                return None
-        elif kind in (b"tRNS", b"eXIf"):  # transparent, or turned
-            return None
-        elif kind == b"IDAT":
-            packed.append(data)
-        elif kind == b"IEND":
-            break
-    height, each = image.height, 2 * channels
-    stride = image.width * each
-    data = _unpacked(b"".join(packed), height * (stride + 1))
-    rows = np.frombuffer(data, np.uint8).reshape(height, stride + 1)
-    result = np.empty((height, stride), np.uint8)
-    above = np.zeros(stride, np.uint8)
-    for row, own in zip(rows, result, strict=True):
-        if row[0] > 2:  # Average and Paeth go byte by byte
-            return None
-        own[:] = row[1:]
-        if row[0] == 1:
-            pixels = own.reshape(-1, each)
-            np.add.accumulate(pixels, 0, np.uint8, pixels)
-        elif row[0] == 2:
-            own += above
-        above = own
-    pixels = result.view(">u2").astype(np.uint16)
-    return pixels.reshape(height, image.width, channels)
+    file.seek(24)
+    bits, colour = file.read(2)
+    if bits != 16 or colour == 0:
+        return None
+    file.seek(0)
+    tensorflow = _tensorflow()
+    several = 4 if colour != 2 or "transparency" in image.info else 3
+    try:
+        pixels = tensorflow.io.decode_png(file.read(), several, "uint16")
+    except tensorflow.errors.InvalidArgumentError:
+        return None
+    return pixels.numpy()
 
 
 def _read_tiff(image: Any, file) -> np.ndarray | None:
     tags = image.tag_v2
-    channels, packing = tags.get(277, 1), tags.get(259, 1)
-    unpack: Callable[[bytes, int], bytes] | None = {
-        1: lambda data, length: data[:length],
-        8: _unpacked,
-        32946: _unpacked,
-    }.get(packing)
+    channels, extra = tags.get(277, 1), tags.get(338, ())
     if (
         tags.get(258) != (16,) * channels
-        or unpack is None
-        or (channels, tags.get(338, ())) not in ((3, ()), (4, (2,)))
-        or (tags.get(262), tags.get(284, 1), tags.get(274, 1)) != (2, 1, 1)
+        or (channels, *extra) not in ((3,), (4,), (4, 0), (4, 1), (4, 2))
+        or (tags.get(262), tags.get(284, 1)) != (2, 1)
         or set(tags.get(339, (1,))) != {1}
-        or tags.get(317, 1) not in (1, 2)
     ):
         return None
-    height, width = image.height, image.width
-    kind = ">u2" if tags.prefix == b"MM" else "<u2"
-    rows, parts = tags.get(278, height), list[np.ndarray]()
-    for place, count in zip(_all(tags[273]), _all(tags[279]), strict=True):
-        file.seek(place)
-        here = min(rows, height - rows * len(parts))
-        data = unpack(file.read(count), here * width * channels * 2)
-        parts.append(np.frombuffer(data, kind).reshape(here, width, channels))
-    pixels = np.concatenate(parts).astype(np.uint16)
+    file.seek(0)
+    width, height = tags[256], tags[257]
+    wide = tags.get(322, width)  # a tile, if there are any
+    changes = {258: 16, 262: 1, 274: 1, 277: 1, 317: 1}
+    changes |= {256: width * channels, 322: wide * channels}
+    with unlimited():
+        data = io.BytesIO(_changed(file.read(), tags.prefix, changes))
+        grey = TiffImagePlugin.TiffImageFile(data)
+        grey.load()
+    pixels = np.array(grey, "uint16").reshape(height, width, channels)
     if tags.get(317, 1) == 2:
-        np.add.accumulate(pixels, 1, np.uint16, pixels)
-    return pixels if len(pixels) == height else None
+        for left in range(0, width, wide):
+            part = pixels[:, left : left + wide]
+            np.add.accumulate(part, 1, np.uint16, part)
+    if extra == (1,):  # multiplied by alpha
+        share = np.maximum(pixels[..., 3:], 1) / np.float32(65535)
+        pixels[..., :3] = np.minimum(np.rint(pixels[..., :3] / share), 65535)
+    return pixels[..., :3] if extra == (0,) else pixels
 
 
-def _all(value: int | Sequence[int]) -> Sequence[int]:
-    return (value,) if isinstance(value, int) else value
-
-
-def _unpacked(data: bytes, length: int) -> bytes:
-    return zlib.decompressobj().decompress(data, length)
+def _changed(data: bytes, order: bytes, values: Mapping[int, int]) -> bytes:
+    """A TIFF whose first directory has other numbers, and no extra samples."""
+    sign, changed = "<" if order == b"II" else ">", bytearray(data)
+    (place,) = struct.unpack_from(f"{sign}L", data, 4)
+    (count,) = struct.unpack_from(f"{sign}H", data, place)
+    for entry in range(place + 2, place + 2 + 12 * count, 12):
+        (tag,) = struct.unpack_from(f"{sign}H", data, entry)
+        if tag == 338:  # an empty text in its place
+            struct.pack_into(f"{sign}HHLL", changed, entry, 337, 2, 1, 0)
+        elif tag in (256, 322):  # of 32 bits
+            own = tag, 4, 1, values[tag]
+            struct.pack_into(f"{sign}HHLL", changed, entry, *own)
+        elif tag in values:
+            own = tag, 3, 1, values[tag]
+            struct.pack_into(f"{sign}HHLH", changed, entry, *own)
+    return bytes(changed)

@@ -11,6 +11,7 @@ import re
 import tempfile
 import time
 import urllib.request
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,7 +22,9 @@ import numpy as np
 from nst_tf.backend import defaults, keras
 from nst_tf.engine import network as network_
 from nst_tf.engine import vgg
+from nst_tf.engine.transfer import Arithmetic
 from nst_tf.request.networks import NETWORKS
+from nst_tf.request.options import Options
 from nst_tf.request.values import suggest
 
 
@@ -66,6 +69,26 @@ class Weights(NamedTuple):
     projections: Mapping[str, np.ndarray] | None = None
 
 
+def network(
+    options: Options, arithmetic: Arithmetic
+) -> tuple[keras.Model, Weights]:
+    """The network that the options ask for, and its weights; see `load`."""
+    layers = options.layer_names()
+    found = load(options.weights, options.seed, options.network, layers)
+    if found.warning:
+        warnings.warn(found.warning, UserWarning, stacklevel=3)
+    built = network_.features_model(
+        found.network,
+        found.kernels,
+        layers,
+        options.pooling,
+        arithmetic.precision,
+        arithmetic.transposed,
+        arithmetic.at_once,
+    )
+    return built, found
+
+
 def load(
     spec: str = "auto",
     seed: int = 0,
@@ -104,9 +127,10 @@ def load(
         if spec == "imagenet":
             raise ValueError(
                 f"`weights`: the ImageNet weights are neither cached nor to "
-                f"be downloaded ({error}). {_how_to_get_them(network)}"
+                f"be downloaded ({_reason(error)}). {_how_to_get_them(network)}"
             ) from None
-        lost = f"The download failed ({error}). {_how_to_get_them(network)}"
+        lost = f"The download failed ({_reason(error)}). "
+        lost += _how_to_get_them(network)
         with contextlib.suppress(ValueError):  # if it has these layers
             if network == "vgg19":
                 return _slim(SLIM, layers)._replace(
@@ -213,10 +237,12 @@ def _slim(path: Path, layers: Iterable[str]) -> Weights:
             for name in arrays
             if name.endswith("/kernel")
         }
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         raise ValueError(
-            f"`weights` should be a file that scripts/distill wrote; "
-            f'"{path}" is not one ({error}).'
+            "`weights` should be a file that scripts/distill wrote; "
+            f'"{path}" is not one{_kind(path)}. vgg19_slim, the small network '
+            "that a draft paints with, has weights of its own: leave --weights "
+            "out, or choose --network=vgg19."
         ) from None
     projections = {
         name.removesuffix("/projection"): array
@@ -233,6 +259,18 @@ def _slim(path: Path, layers: Iterable[str]) -> Weights:
     name = "embedded" if path == SLIM else str(path)
     digest = _digest(path, "sha256")
     return Weights(name, digest, kernels, "", "vgg19_slim", projections)
+
+
+def _kind(path: Path) -> str:
+    """What else a file is, as its first bytes tell."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        return f" ({error.strerror})"
+    if head == b"\x89HDF\r\n\x1a\n":
+        return ", but HDF5, as VGG-19's"
+    return ", but a .npz" if head[:4] == b"PK\3\4" else ""
 
 
 def _from_file(path: Path, name: str, network: str) -> Weights:
@@ -281,15 +319,18 @@ def _named_kernels(path: Path, network: str) -> vgg.Kernels | None:
 
 
 def _kernels_by_keras(path: Path, network: str) -> vgg.Kernels:
+    import h5py
+
     application = PUBLISHED[network].application
-    for top in (False, True):
+    known = h5py.is_hdf5(path) or zipfile.is_zipfile(path)
+    # With its top, VGG-19 takes half a gigabyte.
+    for top in (False, True) if known else ():
         model = getattr(keras.applications, application)(
             weights=None, include_top=top
         )
         try:
             model.load_weights(path)
-        except Exception as error:  # h5py, zipfile and Keras each have theirs
-            reason = str(error).splitlines()[0][:200] if str(error) else error
+        except Exception:  # h5py, zipfile and Keras each have theirs
             continue
         kernels = (
             _normalised(model)
@@ -304,7 +345,7 @@ def _kernels_by_keras(path: Path, network: str) -> vgg.Kernels:
         return kernels
     raise ValueError(
         f"`weights` should be a file that keras.applications.{application} "
-        f'reads, with or without the top; "{path}" is not one ({reason}). '
+        f'reads, with or without the top; "{path}" is not one{_kind(path)}. '
         + _how_to_get_them(network)
     )
 
@@ -353,6 +394,12 @@ def _how_to_get_them(network: str) -> str:
         f"To have the real ones, fetch {published.file} where there is a "
         f"network ({published.url}) and give it with --weights=PATH{variable}."
     )
+
+
+def _reason(error: OSError) -> str:
+    """Why a download failed, without the names of classes around it."""
+    inner = getattr(error, "reason", error)
+    return str(getattr(inner, "strerror", None) or inner)
 
 
 def _digest(path: Path, algorithm: str) -> str:

@@ -9,6 +9,7 @@ Networks" (CVPR 2016), in the normalisation of the deep-learning course
 (content 1 / (4 nH nW nC), style 1 / (2 nH nW nC)^2).
 """
 
+import math
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -18,7 +19,7 @@ PART = 2**20  # numbers of half precision made float32 at a time
 
 
 def gram_matrix(
-    features: tf.Tensor, mask: tf.Tensor | None = None
+    features: tf.Tensor, mask: tf.Tensor | None = None, at_once: bool = False
 ) -> tf.Tensor:
     """Sum over positions of the products of every two channels.
 
@@ -28,6 +29,8 @@ def gram_matrix(
       features: `[n, h, w, c]` or `[h, w, c]`; a matrix `[c, positions]`
         is the course's A, and gives A A^T.
       mask: `[h, w]` or `[n, h, w]`, the weight of each position.
+      at_once: whether features of half precision are made float32 as a whole,
+        in fewer operations and more memory.
 
     Returns:
       `[n, c, c]` (`[c, c]` for a single image or a matrix), at least float32.
@@ -41,85 +44,100 @@ def gram_matrix(
             "`features` should be [n, h, w, c], [h, w, c] or [c, positions]; "
             f"received shape {features.shape}."
         )
-    return _products(*_rows(features, mask))
+    return _products(*_rows(features, mask), at_once=at_once)
 
 
 def _rows(features: tf.Tensor, mask: tf.Tensor | None) -> list[tf.Tensor]:
     """`[..., positions, c]` and, of a mask, its roots `[..., positions, 1]`."""
-    shape = tf.shape(features)
-    channels = features.shape[-1] or shape[-1]
-    rows = tf.reshape(features, tf.concat([shape[:-3], [-1, channels]], axis=0))
+    *outer, _, _, channels = sides(features)
+    rows = tf.reshape(features, [*outer, -1, channels])
     if mask is None:
         return [rows]
     kind = tf.float32 if rows.dtype in HALF else rows.dtype
     roots = tf.sqrt(tf.cast(mask, kind))
-    flat = tf.concat([tf.shape(roots)[:-2], [-1, 1]], axis=0)
-    return [rows, tf.reshape(roots, flat)]
+    return [rows, tf.reshape(roots, [*sides(roots)[:-2], -1, 1])]
 
 
-@tf.custom_gradient
-def _products(rows: tf.Tensor, *roots: tf.Tensor) -> tf.Tensor:
-    """A^T M A, at least float32; the gradient is one product, M A (S + S^T).
+def sides(tensor: tf.Tensor) -> list:
+    """The shape: numbers where they are known, scalar tensors where not."""
+    tensor = tf.convert_to_tensor(tensor)
+    found = tensor.shape.as_list()
+    if None in found:
+        unknown = tf.shape(tensor)
+        found = [
+            unknown[axis] if side is None else side
+            for axis, side in enumerate(found)
+        ]
+    return found
 
-    M is the identity, or diagonal; `roots` are those of its entries. Of
-    bfloat16, which has float32's range, the gradient is bfloat16, too: it goes
-    back to where it would be rounded to that in any case.
+
+def _products(
+    rows: tf.Tensor, *roots: tf.Tensor, ones: int = 0, at_once: bool = False
+) -> tf.Tensor:
+    """A^T M A of `[..., positions, c]`, at least float32.
+
+    M is the identity, or diagonal; `roots` are those of its entries. `ones` is
+    how many channels of ones are added to A.
     """
-    kind = tf.float32 if rows.dtype == tf.float16 else rows.dtype
 
-    def gradient(slope):
-        both = tf.cast(slope + tf.linalg.matrix_transpose(slope), kind)
-        back = tf.matmul(tf.cast(rows, kind), both)
-        return _weighed(back, rows.dtype, roots), *[None for _ in roots]
+    @tf.custom_gradient
+    def products(rows, *roots):
+        def gradient(slope):
+            back = _products_gradient(slope, rows, roots, ones)
+            return back, *[None for _ in roots]
 
-    if rows.dtype in HALF:
-        return _products_in_parts(rows, roots), gradient
-    each = rows * roots[0] if roots else rows
-    return tf.matmul(each, each, transpose_a=True), gradient
+        if rows.dtype not in HALF:
+            return _products_of(rows, roots, ones), gradient
+        if at_once:
+            wide = tf.cast(rows, tf.float32)
+            return _products_of(wide, roots, ones), gradient
+        return _products_in_parts(rows, roots, ones), gradient
+
+    return products(rows, *roots)
 
 
-@tf.custom_gradient
-def _products_with_ones(rows: tf.Tensor, *roots: tf.Tensor) -> tf.Tensor:
-    """[A, 1]^T M [A, 1], at least float32, of `[..., positions, c]`."""
-    kind = tf.float32 if rows.dtype == tf.float16 else rows.dtype
-
-    def gradient(slope):
-        inner, along = slope[..., :-1, :-1], slope[..., :-1, -1]
-        both = tf.cast(inner + tf.linalg.matrix_transpose(inner), kind)
-        along = tf.cast(along + slope[..., -1, :-1], kind)[..., None, :]
-        back = tf.matmul(tf.cast(rows, kind), both) + along
-        return _weighed(back, rows.dtype, roots), *[None for _ in roots]
-
-    if rows.dtype in HALF:
-        return _products_in_parts(rows, roots, ones=1), gradient
+def _products_of(rows: tf.Tensor, roots, ones: int) -> tf.Tensor:
+    """[A, 1]^T M [A, 1], or without the ones."""
     if roots:
-        each = tf.concat([rows, tf.ones_like(rows[..., :1])], -1) * roots[0]
-        return tf.matmul(each, each, transpose_a=True), gradient
+        beside = [[0, 0]] * (rows.shape.rank - 1) + [[0, ones]]
+        rows = tf.pad(rows, beside, constant_values=1.0) if ones else rows
+        rows *= roots[0]
+    gram = tf.matmul(rows, rows, transpose_a=True)
+    if roots or not ones:
+        return gram
     sums = tf.reduce_sum(rows, -2, keepdims=True)
-    count = tf.ones_like(sums[..., :1]) * tf.cast(tf.shape(rows)[-2], kind)
-    above = [tf.matmul(rows, rows, transpose_a=True), sums]
-    beside = [tf.linalg.matrix_transpose(sums), count]
-    columns = tf.concat(above, -2), tf.concat(beside, -2)
-    return tf.concat(columns, -1), gradient
-
-
-def _weighed(back: tf.Tensor, kind: tf.DType, roots) -> tf.Tensor:
-    """M times what goes back, of the features' type."""
-    if roots:
-        back *= tf.cast(tf.square(roots[0]), back.dtype)
-    return tf.cast(back, kind)
-
-
-def _products_in_parts(rows: tf.Tensor, roots, ones: int = 0) -> tf.Tensor:
-    """A^T M A in float32 of half-precision `[..., positions, c]`.
-
-    Part by part: all of it in float32 is the largest array of an evaluation.
-    `ones` is how many channels of ones are added to A.
-    """
-    *outer, positions, channels = (
-        tf.shape(rows)[axis] if side is None else side
-        for axis, side in enumerate(rows.shape)
+    count = tf.ones_like(sums[..., :1]) * tf.cast(
+        tf.shape(rows)[-2], rows.dtype
     )
+    below = tf.concat([sums, count], -1)
+    beside = tf.concat([gram, tf.linalg.matrix_transpose(sums)], -1)
+    return tf.concat([beside, below], -2)
+
+
+def _products_gradient(slope, rows: tf.Tensor, roots, ones: int) -> tf.Tensor:
+    """One product, M A (S + S^T), and what goes along the ones.
+
+    Of bfloat16, which has float32's range, it is bfloat16, too: it goes back
+    to where it would be rounded to that in any case.
+    """
+    kind = tf.float32 if rows.dtype == tf.float16 else rows.dtype
+    both = tf.cast(slope + tf.linalg.matrix_transpose(slope), kind)
+    if ones:
+        both, along = both[..., :-1, :-1], both[..., :-1, -1]
+    back = tf.matmul(tf.cast(rows, kind), both)
+    if ones:
+        back += along[..., None, :]
+    if roots:
+        back *= tf.cast(tf.square(roots[0]), kind)
+    return tf.cast(back, rows.dtype)
+
+
+def _products_in_parts(rows: tf.Tensor, roots, ones: int) -> tf.Tensor:
+    """The same in float32 of half-precision rows, part by part.
+
+    All of them in float32 are the largest array of an evaluation.
+    """
+    *outer, positions, channels = sides(rows)
     each = PART // channels
     if roots:
         roots = [tf.broadcast_to(roots[0], [*outer, positions, 1])]
@@ -146,34 +164,42 @@ def _products_in_parts(rows: tf.Tensor, roots, ones: int = 0) -> tf.Tensor:
     )[1]
 
 
-def mean_gram(features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+def mean_gram(
+    features: tf.Tensor, mask: tf.Tensor | None = None, at_once: bool = False
+) -> tf.Tensor:
     """The Gram matrix divided by the number of positions, `[n, c, c]`.
 
     With a mask m it is sum m f f' / sum m, so that neither a mask of ones nor
     one of halves changes anything; a mask of zeros gives zeros. Independent of
     the image's size: this is what is compared.
     """
-    gram = gram_matrix(features, mask)
+    gram = gram_matrix(features, mask, at_once)
     if mask is None:
-        shape = tf.shape(features)
-        return gram / tf.cast(shape[-3] * shape[-2], gram.dtype)
-    positions = tf.reduce_sum(tf.cast(mask, gram.dtype), axis=[-2, -1])
-    return tf.math.divide_no_nan(gram, positions[..., None, None])
+        return gram / positions(features, gram.dtype)
+    weight = tf.reduce_sum(tf.cast(mask, gram.dtype), axis=[-2, -1])
+    return tf.math.divide_no_nan(gram, weight[..., None, None])
+
+
+def positions(features: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """How many there are in `[..., h, w, c]`, a scalar."""
+    *outer, _, _, channels = sides(features)
+    each = math.prod(outer) * channels
+    return tf.cast(tf.size(features, tf.int64), dtype) / tf.cast(each, dtype)
 
 
 def mean_moments(
-    features: tf.Tensor, mask: tf.Tensor | None = None
+    features: tf.Tensor, mask: tf.Tensor | None = None, at_once: bool = False
 ) -> tf.Tensor:
     """The mean Gram matrix with a channel of ones added, `[n, c + 1, c + 1]`.
 
     [f f', f; f', 1] on average over positions: second moments and means of
-    features `[n, h, w, c]`, at least float32. A mask is that of `mean_gram`.
+    features `[n, h, w, c]`, at least float32. `mask` and `at_once` are those of
+    `mean_gram`.
     """
-    sums = _products_with_ones(*_rows(features, mask))
+    sums = _products(*_rows(features, mask), ones=1, at_once=at_once)
     if mask is not None:
         return tf.math.divide_no_nan(sums, sums[..., -1:, -1:])
-    shape = tf.shape(features)
-    return sums / tf.cast(shape[-3] * shape[-2], sums.dtype)
+    return sums / positions(features, sums.dtype)
 
 
 def content_cost(
@@ -251,10 +277,8 @@ def total_variation(image: tf.Tensor) -> tf.Tensor:
     gradient is smooth, which L-BFGS needs.
     """
     image = tf.convert_to_tensor(image)
-    height, width = tf.unstack(tf.cast(tf.shape(image), image.dtype)[-3:-1])
-    each = tf.cast(tf.size(image), image.dtype) / height / width
-    down = squared_steps(image, -3) / (height - 1) / width / each
-    return down + squared_steps(image, -2) / height / (width - 1) / each
+    down, across = (squared_steps(image, axis, mean=True) for axis in (-3, -2))
+    return down + across
 
 
 @tf.custom_gradient
@@ -324,8 +348,8 @@ def detail_cost(
     return 255.0**2 * tf.reduce_mean(weight * apart)
 
 
-def squared_steps(image: tf.Tensor, axis: int) -> tf.Tensor:
-    """Sum of the squared differences of neighbours along an axis, a scalar."""
+def squared_steps(image: tf.Tensor, axis: int, mean: bool = False) -> tf.Tensor:
+    """Sum, or mean, of the squared steps between neighbours along an axis."""
     axis %= image.shape.rank
 
     @tf.custom_gradient
@@ -343,10 +367,13 @@ def squared_steps(image: tf.Tensor, axis: int) -> tf.Tensor:
                 tf.pad(step, [ends if k == axis else [0, 0] for k in ranks])
                 for ends in ([1, 0], [0, 1])
             )
-            return 2 * slope * (before - after)
+            return 2 * share * slope * (before - after)
 
-        ranks = range(step.shape.rank)
-        return tf.reduce_sum(tf.square(step)), gradient
+        ranks, share = range(step.shape.rank), 1.0
+        if mean:
+            count = tf.size(step, out_type=tf.int64)
+            share = 1 / tf.cast(count, image.dtype)
+        return share * tf.reduce_sum(tf.square(step)), gradient
 
     return summed(image)
 

@@ -17,9 +17,9 @@ from nst_tf.formulas import losses
 # is left, the variance as a whole. 128 of block 4's 512 hold 91 to 95 % of it.
 RANK = 128
 RIDGE = 1e-3  # of the mean variance: keeps a root's slope finite
-# Brings the cost of features of size 1 to where the course's Gram cost is, so
-# that the weights of the costs mean about the same.
-UNIT = 2e5
+# Bring the costs of features in the painting's own size, and of content in its
+# own, to where the course's are, so that their weights mean about the same.
+UNIT, CONTENT_UNIT = 2e5, 1e4
 _TINY, _LEAST = 1e-12, 1e-6  # variances of features of size 1: none, hardly any
 
 
@@ -27,29 +27,32 @@ class Statistic(NamedTuple):
     """How the style of a layer is compared.
 
     Fields:
-      moments: features [n, h, w, c] and a mask [n, h, w] or None -> moments
-        [n, m, m].
+      moments: features [n, h, w, c], a mask [n, h, w] or None, and whether all
+        at once -> moments [n, m, m].
       aim: a painting's moments -> what its cost needs, computed once.
       cost: (aim, moments of a picture) -> [n], 0 where they agree.
-      scaled: whether features are to be divided by their layer's usual size.
+      content_unit: what it costs to see nothing of the content at a layer of
+        weight 1; None: as much as its features make of it.
     """
 
-    moments: Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor]
+    moments: Callable[[tf.Tensor, tf.Tensor | None, bool], tf.Tensor]
     aim: Callable[[tf.Tensor], Any]
     cost: Callable[[Any, tf.Tensor], tf.Tensor]
-    scaled: bool
+    content_unit: float | None
 
 
 class Gaussian(NamedTuple):
-    """A painting's features at a layer, as a Gaussian.
+    """A painting's features at a layer, divided by their size, as a Gaussian.
 
     Fields:
+      size: [n], the root mean square of all features.
       mean: [n, c].
       basis: [n, c, r], orthonormal principal directions.
       spread: [n, r], the standard deviations along them.
       rest: [n], variance along all other directions.
     """
 
+    size: tf.Tensor
     mean: tf.Tensor
     basis: tf.Tensor
     spread: tf.Tensor
@@ -58,11 +61,16 @@ class Gaussian(NamedTuple):
 
 def gaussian(moments: tf.Tensor) -> Gaussian:
     """What `wasserstein_cost` needs of moments [n, c + 1, c + 1]."""
-    mean, covariance = _mean_and_covariance(moments)
+    squares = tf.linalg.trace(moments[..., :-1, :-1])
+    squares /= tf.cast(tf.shape(moments)[-1] - 1, moments.dtype)
+    # Of a layer that sees nothing at all there is no size.
+    size = tf.sqrt(tf.where(squares > 0, squares, tf.ones_like(squares)))
+    mean, covariance = _mean_and_covariance(moments, size)
     variances, basis = tf.linalg.eigh(tf.cast(covariance, tf.float64))
     variances = tf.maximum(variances, 0.0)
     rank = min(RANK, moments.shape[-1] - 1)
     return Gaussian(
+        size,
         mean,
         tf.cast(basis[..., -rank:], moments.dtype),
         tf.cast(tf.sqrt(variances[..., -rank:]), moments.dtype),
@@ -75,13 +83,15 @@ def wasserstein_cost(style: Gaussian, moments: tf.Tensor) -> tf.Tensor:
 
     |m_G - m_S|^2 + tr(C_G + C_S - 2 (C_S^1/2 C_G C_S^1/2)^1/2)
 
+    of features divided by the root mean square that the painting's have: the
+    cost means the same in every layer, network and pooling, for any painting
     (Olkin and Pukelsheim, Linear Algebra and its Applications 48, 1982; for
     style by Crowson, github.com/crowsonkb/style-transfer-pytorch). The trace
     is that of the painting's first RANK principal components; of all others
     it is (s_G - s_S)^2, s^2 being their variance in sum: nothing is left out,
     and an eigenvalue problem of 128 takes a fiftieth of one of 512.
     """
-    mean, covariance = _mean_and_covariance(moments)
+    mean, covariance = _mean_and_covariance(moments, style.size)
     apart = tf.reduce_sum(tf.math.squared_difference(mean, style.mean), -1)
     projected = tf.matmul(style.basis, covariance, transpose_a=True)
     projected = tf.matmul(projected, style.basis)
@@ -119,24 +129,33 @@ def trace_of_root(matrices: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reduce_sum(roots, -1), matrices.dtype), gradient
 
 
-def _mean_and_covariance(moments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """[n, c] and [n, c, c] of moments with a channel of ones."""
-    mean = moments[..., :-1, -1]
-    product = mean[..., None] * mean[..., None, :]
-    return mean, moments[..., :-1, :-1] - product
+def _mean_and_covariance(
+    moments: tf.Tensor, size: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """[n, c] and [n, c, c] of moments with a channel of ones, sizes [n]."""
+    mean = moments[..., :-1, -1] / size[..., None]
+    second = moments[..., :-1, :-1] / tf.square(size)[..., None, None]
+    return mean, second - mean[..., None] * mean[..., None, :]
 
 
+@tf.custom_gradient
 def _gram_cost(style: tf.Tensor, moments: tf.Tensor) -> tf.Tensor:
-    """`losses.gram_cost` of each of n."""
-    squares = tf.math.squared_difference(style, moments)
-    return tf.reduce_mean(squares, [-2, -1]) / 4
+    """`losses.gram_cost` of each of n; its gradient in two operations."""
+    apart = moments - style
+    each = 1 / (4 * moments.shape[-1] ** 2)
+
+    def gradient(slope):
+        back = (2 * each * slope)[..., None, None] * apart
+        return -back, back
+
+    return each * tf.reduce_sum(tf.square(apart), [-2, -1]), gradient
 
 
 STATISTICS = {
     "gram": Statistic(
-        losses.mean_gram, lambda moments: moments, _gram_cost, False
+        losses.mean_gram, lambda moments: moments, _gram_cost, None
     ),
     "wasserstein": Statistic(
-        losses.mean_moments, gaussian, wasserstein_cost, True
+        losses.mean_moments, gaussian, wasserstein_cost, CONTENT_UNIT
     ),
 }

@@ -62,17 +62,21 @@ def is_gpu() -> bool:
 
 
 def precision(asked: str = "auto") -> str:
-    """What `auto` means here: mixed_bfloat16 where the hardware has it.
+    """What `auto` means here: half precision where the hardware has it.
 
-    NVIDIA GPUs from compute capability 8.0 multiply bfloat16, and CPUs with
-    AVX512_BF16 or AMX, as Linux tells.
+    NVIDIA GPUs from compute capability 8.0 multiply bfloat16, and from 7.0
+    float16 (a T4 has 7.5); CPUs bfloat16 with AVX512_BF16 or AMX, as Linux
+    tells.
     """
     if asked != "auto":
         return asked
     if is_gpu():
         gpu = tf.config.get_visible_devices("GPU")[0]
         details = tf.config.experimental.get_device_details(gpu)
-        fast = details.get("compute_capability", (0, 0)) >= (8, 0)
+        capability = details.get("compute_capability", (0, 0))
+        if (7, 0) <= capability < (8, 0):
+            return "mixed_float16"
+        fast = capability >= (8, 0)
     else:
         fast = _processor_has(*BFLOAT16)
     return "mixed_bfloat16" if fast else "float32"

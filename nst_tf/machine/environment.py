@@ -1,6 +1,7 @@
-"""What TensorFlow finds around it when it loads. Does not load it."""
+"""What TensorFlow finds around it when it loads."""
 
 import contextlib
+import importlib
 import os
 import sys
 import tempfile
@@ -23,8 +24,28 @@ def prepare() -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever it was
 
 
+# Keras imports them where they are installed, for plots and tables that nothing
+# here asks of it: a second, and nothing lost.
+UNUSED = "matplotlib", "pandas"
+
+
 @contextlib.contextmanager
-def unheard() -> Iterator[None]:
+def loading() -> Iterator[None]:
+    """For the process's first import of TensorFlow: silent, and lean."""
+    absent = [name for name in UNUSED if name not in sys.modules]
+    with _unheard():
+        for name in absent:
+            sys.modules[name] = None  # type: ignore[assignment]
+        try:
+            importlib.import_module("nst_tf.backend")
+        finally:
+            for name in absent:
+                sys.modules.pop(name, None)
+        yield
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
     """Hides what TensorFlow's C++ prints on import, unless that fails.
 
     It prints before it has read TF_CPP_MIN_LOG_LEVEL.

@@ -80,6 +80,7 @@ def here(options: Options, tile: int) -> Arithmetic:
         options.jit == "on" and not tile,
         devices.transposed(precision, tiled=tile > 0),
         tuple(devices.workers()) if tile else ("",),
+        devices.is_gpu() and not tile,
     )
 
 

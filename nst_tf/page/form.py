@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from nst_tf.request import presets
-from nst_tf.request.options import OPTIMIZERS, Options
+from nst_tf.request.options import OPTIMIZERS, STATISTICS, Options
 
 STYLES = 4  # paintings, at most
 # The presets in sight, in plain words; "" is no preset.
@@ -108,7 +108,9 @@ def component(name: str, options: Options) -> gr.components.Component:
 
 def shown(options: Options) -> dict[str, Any]:
     """The options as the form has them: numbers, choices, text."""
-    usual = Options(network=options.network)
+    usual = Options(
+        network=options.network, style_statistic=options.style_statistic
+    )
     return {
         field.name: _shown(
             field, getattr(options, field.name), getattr(usual, field.name)
@@ -234,8 +236,13 @@ def _help(field: dataclasses.Field) -> str:
         if field.name in arguments
     }
     if field.name.endswith("_layers"):
-        usual = getattr(Options(), field.name)
-        text += ", of vgg19 " + ", ".join(f"{n}:{v:g}" for n, v in usual)
+        layers = getattr(Options(), field.name)
+        text += ", of vgg19 " + ", ".join(f"{n}:{v:g}" for n, v in layers)
+    usual = getattr(Options(), field.name, None)
+    if field.name in STATISTICS[Options.style_statistic]:
+        text += "; usually " + (
+            f"{usual:g}" if is_number(field) else str(usual)
+        )
     if own:
         text += "; usually " + ", ".join(
             f"{n} {v}" if isinstance(v, str) else f"{n} {v:g}"

@@ -16,8 +16,6 @@ class Network(NamedTuple):
         nothing else of the picture.
       content: layers that hold the content, and their weights, by default.
       style: the same of the style.
-      statistics: how styles can be compared; `wasserstein` needs to know how
-        large the features usually are.
       smallest: side in pixels of the smallest picture that it takes.
       tiled: whether a part of a picture, seen with its halo, has the whole
         picture's features: all is padded, and halved by twos.
@@ -27,7 +25,6 @@ class Network(NamedTuple):
     layers: tuple[str, ...]
     content: Mapping[str, float]
     style: Mapping[str, float]
-    statistics: tuple[str, ...] = ("gram",)
     smallest: int = 16  # four halvings leave block 5 one position
     tiled: bool = True
 
@@ -49,16 +46,12 @@ _VGG19 = Network(
         "block2_conv1": 0.002,
         "block3_conv1": 0.001,
         "block4_conv1": 0.0001,
-        "block5_conv1": 0.002,
     },
-    ("gram", "wasserstein"),
 )
 NETWORKS = {
     "vgg19": _VGG19,
     "vgg19_slim": _VGG19._replace(title="vgg19_slim"),
-    "vgg16": _VGG19._replace(
-        title="VGG-16", layers=_vgg(2, 2, 3, 3, 3), statistics=("gram",)
-    ),
+    "vgg16": _VGG19._replace(title="VGG-16", layers=_vgg(2, 2, 3, 3, 3)),
     # The first layer after each halving. Batch normalisation makes features
     # of about size 1, VGG-19's are some hundreds: the weights bring the costs,
     # which go with their square and with its square, to where those are.

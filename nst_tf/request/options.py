@@ -5,6 +5,7 @@ name, default, group, help and bounds are said once. Standard library only.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -35,7 +36,11 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"learning_rate": 1e-6, "decay": 1.0, "momentum": 0.9},
 }
 PAIRS = 10  # that L-BFGS keeps where there is room
-STATISTICS = "gram", "wasserstein"  # see formulas/statistics.py
+# How styles are compared (formulas/statistics.py), and what each way wants.
+STATISTICS: dict[str, dict[str, Any]] = {
+    "gram": {"pooling": "avg", "tv_weight": 1e6},
+    "wasserstein": {"pooling": "max", "tv_weight": 1.6e7},
+}
 ALPHA, EVERYWHERE = "alpha", "all"  # masks that are no file
 # The options that name pictures, and the words that name none.
 PICTURES: dict[str, tuple[str, ...]] = {
@@ -49,6 +54,20 @@ PICTURES: dict[str, tuple[str, ...]] = {
 # Long side in pixels of the coarsest size that is chosen for any picture:
 # what VGG-19 sees at once is then a large part of it, and strokes are broad.
 COARSEST = 256
+
+
+def usual(network: str, statistic: str) -> dict[str, Any]:
+    """The options that follow from network and statistic, unless given."""
+    content, style = NETWORKS[network].content, NETWORKS[network].style
+    if statistic == "wasserstein":  # features are of one size in all layers
+        content = dict.fromkeys(content, 1.0)
+        shares = [4.0**-depth for depth in range(len(style))]
+        style = {
+            layer: round(share / sum(shares), 4)
+            for layer, share in zip(style, shares, strict=True)
+        }
+    layers = {"content_layers": content, "style_layers": style}
+    return {**layers, **STATISTICS[statistic]}
 
 
 def steps_at(scale: int, steps: Any) -> Any:
@@ -69,11 +88,13 @@ def _option(
     choices=(),
     first=False,
     read=None,
+    engine=values.later,
 ):
-    """A field; `first` are those that a short help shows.
+    """A field of the table.
 
-    `read` brings what is typed into its own type, where that is not told by
-    the default and the annotation.
+    `first` are those that a short help shows; `read` brings what is typed into
+    its own type, where default and annotation do not tell it; `engine` is what
+    of the value an engine is built for.
     """
     return dataclasses.field(
         default=default,
@@ -85,8 +106,16 @@ def _option(
             "choices": tuple(choices),
             "first": first,
             "read": read,
+            "engine": engine,
         },
     )
+
+
+# Of an option that no engine is built for: it is fed, or decides the inputs.
+_fed = functools.partial(_option, engine=None)
+_weight, _fed_weight = (
+    functools.partial(kind, low=0, high=math.inf) for kind in (_option, _fed)
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +128,7 @@ class Options:
     """
 
     # Costs
-    strength: float | None = _option(
+    strength: float | None = _fed(
         None,
         "costs",
         "how much of the painting, above 0 and below 1, the same for every "
@@ -108,35 +137,36 @@ class Options:
         0.99,
         first=True,
     )
-    content_weight: float = _option(
+    content_weight: float = _weight(
         10.0,
         "costs",
         "alpha, the weight of the content cost",
-        0,
-        math.inf,
+        engine=values.present,
     )
-    style_weight: float = _option(
+    style_weight: float = _weight(
         40.0,
         "costs",
         "beta, the weight of the style cost",
-        0,
-        math.inf,
+        engine=values.present,
     )
-    tv_weight: float = _option(
-        1e6, "costs", "gamma, the weight of the total variation", 0, math.inf
+    tv_weight: float = _fed_weight(
+        None,
+        "costs",
+        "gamma, the weight of the total variation; by default the statistic's "
+        "own",
     )
     content_layers: Layers = _option(
         None,
         "costs",
         "layers that hold the content, as NAME[:WEIGHT],...; by default the "
-        "network's own",
+        "network's own, in the statistic's weights",
         read=values.later,
     )
     style_layers: Layers = _option(
         None,
         "costs",
-        "layers whose Gram matrices hold the style, as NAME[:WEIGHT],...; by "
-        "default the network's own",
+        "layers whose features hold the style, as NAME[:WEIGHT],...; by "
+        "default the network's own, in the statistic's weights",
         read=values.later,
     )
     style_statistic: str = _option(
@@ -144,25 +174,24 @@ class Options:
         "costs",
         "what of the features is style: their Gram matrix, as in the paper; or "
         "mean and covariance, by Wasserstein distance: calmer strokes, truer "
-        "colours (--preset=paint has the weights for it)",
+        "colours (--preset=paint adds the scales for it)",
         choices=STATISTICS,
     )
-    detail_weight: float = _option(
+    detail_weight: float = _weight(
         0.0,
         "costs",
         "weight of the photograph's edges and small things, as faces: of the "
         "Laplacian of means over 4 x 4 pixels",
-        0,
-        math.inf,
+        engine=values.present,
     )
     # Styles
-    style_blend: tuple[float, ...] = _option(
+    style_blend: tuple[float, ...] = _fed(
         (),
         "styles",
         "weights of several styles, as 2,1; equal by default",
         read=values.blend,
     )
-    style_scale: float = _option(
+    style_scale: float = _fed(
         1.0,
         "styles",
         "size of the strokes: long side of the style relative to the "
@@ -171,7 +200,7 @@ class Options:
         16.0,
         first=True,
     )
-    style_scales: tuple[float, ...] = _option(
+    style_scales: tuple[float, ...] = _fed(
         (),
         "styles",
         "of several styles, as 1,0.5: by how much more, or less, than "
@@ -179,14 +208,14 @@ class Options:
         read=values.style_scales,
     )
     # Colours
-    color: str = _option(
+    color: str = _fed(
         "style",
         "colours",
         "the style's own; the content's, by mapping the style's to them; or "
         "light and dark alone painted, the content's chroma kept",
         choices=("style", "content", "luminance"),
     )
-    color_strength: float | None = _option(
+    color_strength: float | None = _fed(
         None,
         "colours",
         "share of the way from the style's colours to those asked for; 1 by "
@@ -194,48 +223,48 @@ class Options:
         0,
         1,
     )
-    color_image: str | None = _option(
+    color_image: str | None = _fed(
         None, "colours", "PATH of a picture to whose colours the style's go"
     )
     # Places
-    mask: str | None = _option(
+    mask: str | None = _fed(
         None,
         "places",
         "PATH of a mask as the content lies, or alpha, the content's own: "
         "white is painted, black stays the photograph",
     )
-    content_mask: tuple[str, ...] = _option(
+    content_mask: tuple[str, ...] = _fed(
         (),
         "places",
         "PATH of a mask of where a style goes, or all; given once for each "
         "style, in their order",
         read=values.paths,
     )
-    style_mask: tuple[str, ...] = _option(
+    style_mask: tuple[str, ...] = _fed(
         (),
         "places",
         "PATH of a mask of what part of a style to learn from, or all; given "
         "once for each style",
         read=values.paths,
     )
-    detail_mask: str | None = _option(
+    detail_mask: str | None = _fed(
         None,
         "places",
         "PATH of a mask of where --detail_weight counts",
     )
     # Start
-    init: str = _option(
+    init: str = _fed(
         "content",
         "start",
         "picture to start from: content, noise, style, or a file's PATH",
     )
-    noise: str | None = _option(
+    noise: str | None = _fed(
         None,
         "start",
         "kind of noise for --init=noise; uniform by default",
         choices=("uniform", "gaussian"),
     )
-    noise_ratio: float | None = _option(
+    noise_ratio: float | None = _fed(
         None,
         "start",
         "share of noise for --init=noise, the rest is content; 1 by default",
@@ -247,8 +276,8 @@ class Options:
     optimizer: str = _option(
         "lbfgs", "optimiser", "how to descend", choices=OPTIMIZERS
     )
-    learning_rate: float | None = _option(
-        None, "optimiser", "length of a step (adam, adagrad, sgd)", 0, math.inf
+    learning_rate: float | None = _fed_weight(
+        None, "optimiser", "length of a step (adam, adagrad, sgd)"
     )
     decay: float | None = _option(
         None,
@@ -263,11 +292,11 @@ class Options:
     beta2: float | None = _option(
         None, "optimiser", "decay of the second moment (adam)", 0, 0.999999
     )
-    epsilon: float | None = _option(
-        None, "optimiser", "added to the divisor (adam, adagrad)", 0, math.inf
+    epsilon: float | None = _weight(
+        None, "optimiser", "added to the divisor (adam, adagrad)"
     )
-    initial_accumulator: float | None = _option(
-        None, "optimiser", "start of the sum of squares (adagrad)", 0, math.inf
+    initial_accumulator: float | None = _weight(
+        None, "optimiser", "start of the sum of squares (adagrad)"
     )
     momentum: float | None = _option(
         None, "optimiser", "share of the last step kept (sgd)", 0, 1
@@ -279,16 +308,14 @@ class Options:
         "would take too much memory (lbfgs)",
         read=values.history,
     )
-    range_weight: float | None = _option(
+    range_weight: float | None = _weight(
         None,
         "optimiser",
         "weight, times alpha + beta, of values outside [0, 1], which no file "
         "holds (lbfgs; the others clip)",
-        0,
-        math.inf,
     )
     # Size
-    steps: int = _option(
+    steps: int = _fed(
         100,
         "size",
         "steps at each of the first two scales, one evaluation each; half as "
@@ -297,7 +324,7 @@ class Options:
         10**7,
         first=True,
     )
-    max_size: int = _option(
+    max_size: int = _fed(
         512,
         "size",
         "long side of the result in pixels; 0: the file's",
@@ -305,17 +332,17 @@ class Options:
         10**6,
         first=True,
     )
-    enlarge: bool = _option(
+    enlarge: bool = _fed(
         False, "size", "let --max_size enlarge smaller pictures"
     )
-    print: str | None = _option(
+    print: str | None = _fed(
         None,
         "size",
         "instead of --max_size: the sheet to fill, as 60x40cm@300dpi or "
         "24x16in@300dpi, turned as the picture is; enlarges",
         read=values.paper,
     )
-    scales: str | int | tuple[int, ...] = _option(
+    scales: str | int | tuple[int, ...] = _fed(
         "auto",
         "size",
         "coarse to fine: how many sizes, each twice the last; or the long "
@@ -338,23 +365,26 @@ class Options:
         choices=NETWORKS,
     )
     pooling: str = _option(
-        "avg", "network", "how the network halves", choices=("max", "avg")
+        None,
+        "network",
+        "how the network halves; by default the statistic's own",
+        choices=("max", "avg"),
     )
-    precision: str = _option(
+    precision: str = _fed(
         "auto",
         "network",
-        "what the convolutions compute in; auto: mixed_bfloat16 where the "
-        "processor multiplies it, float32 elsewhere and in an export",
+        "what the convolutions compute in; auto: bfloat16 where the processor "
+        "multiplies it, float16 on a GPU that has that alone, else float32",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
-    tile: str | int = _option(
+    tile: str | int = _fed(
         "auto",
         "network",
         "side in pixels of the parts computed one at a time, a multiple of "
         "16; off; auto: what fits into the memory there is",
         read=values.tile,
     )
-    jit: str = _option(
+    jit: str = _fed(
         "auto",
         "network",
         "compile with XLA, once for each size; auto: no, it takes longer than "
@@ -394,32 +424,16 @@ class Options:
             )
 
     def _check_network(self):
-        own = NETWORKS[self.network]
-        for name, usual in (
-            ("content_layers", own.content),
-            ("style_layers", own.style),
-        ):
+        for name, value in usual(self.network, self.style_statistic).items():
             given = getattr(self, name)
-            try:
-                layers = values.parse_layers(
-                    usual if given is None else given, self.network
-                )
-            except ValueError as error:
-                raise ValueError(f"`{name}`: {error}") from None
-            object.__setattr__(self, name, layers)
-        if self.style_statistic not in own.statistics:
-            known = [
-                name
-                for name, other in NETWORKS.items()
-                if self.style_statistic in other.statistics
-            ]
-            raise ValueError(
-                f"`style_statistic` {self.style_statistic} needs to know how "
-                "large features usually are, as it is known of "
-                f'{", ".join(known)}; received network "{self.network}". '
-                "Leave one of them out."
-            )
-        if own.tiled:
+            value = value if given is None else given
+            if name.endswith("_layers"):
+                try:
+                    value = values.parse_layers(value, self.network)
+                except ValueError as error:
+                    raise ValueError(f"`{name}`: {error}") from None
+            object.__setattr__(self, name, value)
+        if NETWORKS[self.network].tiled:
             return
         tile = self.tile if isinstance(self.tile, int) else None
         for name, given in (
@@ -563,6 +577,20 @@ class Options:
         """All layers that the network will be asked for."""
         return [name for part in self.used_layers() for name, _ in part]
 
+    def built(self) -> "Options":
+        """What of them an engine is built for, all else as by default.
+
+        Two runs share an engine if they differ in nothing else.
+        """
+        own = {
+            field.name: field.metadata["engine"](getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if field.metadata["engine"]
+        }
+        if self.weights not in ("auto", "random"):
+            own["seed"] = 0  # of random kernels
+        return Options(**own)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` gives the same options back."""
         plain = dataclasses.asdict(self)
@@ -588,12 +616,12 @@ class Options:
         """A copy with some options changed, validated anew.
 
         Another network looks with layers of its own, unless others than its
-        usual ones had been chosen.
+        usual ones had been chosen; so does another statistic.
         """
-        kept, own = self.to_dict(), NETWORKS[self.network]
-        if "network" in changes:
-            usual = {"content_layers": own.content, "style_layers": own.style}
-            kept = {k: v for k, v in kept.items() if v != usual.get(k)}
+        kept = self.to_dict()
+        if {"network", "style_statistic"} & changes.keys():
+            own = usual(self.network, self.style_statistic)
+            kept = {k: v for k, v in kept.items() if v != own.get(k)}
         return Options.from_dict({**kept, **changes})
 
     def fingerprint(self) -> str:

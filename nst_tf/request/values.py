@@ -155,8 +155,13 @@ def _check_range(what: str, number: float, low: float, high: float) -> None:
 
 
 def later(value: Any) -> Any:
-    """As it is: what layers there are depends on the network."""
+    """As it is; of layers, which there are depends on the network."""
     return value
+
+
+def present(weight: float) -> float:
+    """1 for any weight but 0."""
+    return float(weight > 0)
 
 
 def _numbers(value: str | Iterable[float], what: str) -> tuple[float, ...]:

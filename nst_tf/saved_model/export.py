@@ -8,7 +8,6 @@ import dataclasses
 import inspect
 import os
 import shutil
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import tensorflow as tf
 
 from nst_tf import backend
 from nst_tf.backend import keras
-from nst_tf.engine import network as network_
 from nst_tf.engine import transfer, vgg
 from nst_tf.files import record
 from nst_tf.files import weights as weights_
@@ -52,21 +50,8 @@ def save(
     design = graph.Design(options=options, **fixed)
     folder = Path(output)
     _check_folder(folder)
-    layers = options.layer_names()
-    weights = weights_.load(
-        options.weights, options.seed, options.network, layers
-    )
-    if weights.warning:
-        warnings.warn(weights.warning, UserWarning, stacklevel=2)
     arithmetic = anywhere(options)
-    network = network_.features_model(
-        weights.network,
-        weights.kernels,
-        layers,
-        options.pooling,
-        arithmetic.precision,
-        arithmetic.transposed,
-    )
+    network, weights = weights_.network(options, arithmetic)
     module = tf.Module(name="nst_tf")
     module.kernels = _stored(network, design.weights_dtype)
     features = _stateless(network, module.kernels)
@@ -86,6 +71,11 @@ def _check_folder(folder: Path) -> None:
             "Choose another, such as the next version number beside it."
         )
     record.check_path(folder / record.INSIDE, "output")
+    if record.printable(whole := str(folder.absolute())) != whole:
+        raise ValueError(
+            "`output` should be UTF-8, for TensorFlow writes it; received "
+            f'"{record.printable(whole)}". Choose another name.'
+        )
 
 
 def _stored(network: keras.Model, dtype: str) -> list[tf.Variable]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from nst_tf.request.options import Options
 from nst_tf.study.axes import Axis, Choice
 
-_STYLE_LAYERS = Options().style_layers
+_STYLE_LAYERS = (*Options().style_layers, ("block5_conv1", 0.002))
 _SMALL = {"max_size": 256, "scales": 1}
 _NOISE = {"init": "noise"}
 

@@ -1,6 +1,7 @@
 """The patches found, and what is made of them: sheets and a record."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -95,7 +96,7 @@ class Found:
     def save_record(self, path: str | os.PathLike) -> None:
         """Writes the list of patches as JSON, a mapping each."""
         rows = [patch._asdict() for patch in self.patches()]
-        record.write(path, (record.to_json(rows) + "\n").encode())
+        record.write(path, record.to_json(rows) + "\n")
 
     def _patches(self) -> Iterator[tuple[Patch, int]]:
         """Each patch and the number of its picture."""
@@ -187,8 +188,9 @@ def files(sources: Iterable[images.Source]) -> list[str | os.PathLike]:
 
 def read(source: images.Source, number: int, max_size: int) -> np.ndarray:
     """Float32 `[h, w, 3]` in [0, 1]."""
-    rgb = images.read(source, "images").rgb
-    rgb = images.resize(rgb, images.fit(rgb.shape[:2], max_size))
+    fitted = functools.partial(images.fit, max_size=max_size)
+    picture = images.read(source, "images", fitted)
+    rgb = images.resize(picture.rgb, fitted(picture.size))
     if min(rgb.shape[:2]) < SMALLEST:
         raise ValueError(
             f"`images` should be at least {SMALLEST} x {SMALLEST} pixels; "

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nst_tf.files import record
+
 LARGEST = 156  # pixels that a patch is drawn in, about
 
 
@@ -58,9 +60,9 @@ def pdf(
         for side in axis.spines.values():
             side.set_visible(False)
     for axis, label in zip(axes[0], columns, strict=True):
-        axis.set_title(label, fontsize=8)
+        axis.set_title(record.printable(label), fontsize=8)
     for axis, label in zip(axes[:, 0], rows, strict=True):
-        axis.set_ylabel(label, fontsize=8)
+        axis.set_ylabel(record.printable(label), fontsize=8)
     data = io.BytesIO()
     figure.savefig(data, format="pdf", dpi=200)
     return data.getvalue()

@@ -1,7 +1,9 @@
 """What goes into a run: read, sized and checked before any heavy work."""
 
 import dataclasses
+import functools
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from nst_tf.machine.plan import Plan, resolve, scaled
 from nst_tf.request.options import PICTURES, Options
 from nst_tf.stylization import places as places_
 
+COLORS = functools.partial(images.fit, max_size=1024)  # what statistics need
 SMALL = 0.4  # a style shorter than this, of the result, gets a warning
 
 
@@ -50,23 +53,29 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
     _check_sources(content, sources, options)
     places_.check(options, len(sources))
     weights_.check(options.weights, options.network)
-    pictures = [_read(source, "style") for source in sources]
-    photograph = None
+    photograph, size = None, None
+    fitted = functools.partial(sizes.fitted, options=options)
     if content is not None:
-        photograph = _read(content, "content")
-        size = sizes.fitted(photograph.rgb.shape[:2], options)
-        plan = resolve(size, options)
-        rgb = images.resize(photograph.rgb, size)
-        alpha = photograph.alpha
+        photograph = _read(content, "content", fitted)
+        size = fitted(photograph.size)
+    pictures = [
+        _read(
+            source,
+            "style",
+            lambda own, k=k: style_size(own, size or fitted(own), options, k),
+        )
+        for k, source in enumerate(sources)
+    ]
+    size = size or fitted(pictures[0].size)
+    plan = resolve(size, options)
+    if photograph:
+        rgb, alpha = images.resize(photograph.rgb, size), photograph.alpha
     else:
-        size = sizes.fitted(pictures[0].rgb.shape[:2], options)
-        plan = resolve(size, options)
         rgb, alpha = np.full((*size, 3), 0.5, "float32"), None
     name = "content" if content is not None else "style"
     _check_size(name, size, options)
     styles = [
-        _style(picture.rgb, size, options, k)
-        for k, picture in enumerate(pictures)
+        _style(picture, size, options, k) for k, picture in enumerate(pictures)
     ]
     places = places_.read(
         options,
@@ -116,7 +125,7 @@ def _colored(content, styles: list, options: Options, places: Places | None):
         return content, styles
     image = None
     if options.color_image is not None:
-        image = _read(options.color_image, "color_image").rgb
+        image = _read(options.color_image, "color_image", COLORS).rgb
     with tf.device("CPU"):  # its memory is there, and matrices are 3 x 3
         seen, styles = coloring.seen(content, styles, options, image, places)
         return np.asarray(seen), [np.asarray(style) for style in styles]
@@ -178,19 +187,19 @@ def _check_size(name: str, own, options: Options, size=None) -> None:
         )
 
 
-def _read(source, name: str) -> images.Picture:
-    picture = images.read(source, name)
+def _read(source, name: str, wanted) -> images.Picture:
+    picture = images.read(source, name, wanted)
     if picture.note:
         warnings.warn(f"`{name}`: {picture.note}", UserWarning, stacklevel=4)
     return picture
 
 
-def _style(rgb: np.ndarray, size, options: Options, which: int) -> np.ndarray:
-    fitted = style_size(rgb.shape[:2], size, options, which)
+def _style(picture: images.Picture, size, options, which: int) -> np.ndarray:
+    fitted = style_size(picture.size, size, options, which)
     _check_size("style", fitted, options, size)
     largest = max(size) * min(1.0, options.style_scale_of(which))
     if max(fitted) < SMALL * largest:
-        height, width = rgb.shape[:2]
+        height, width = picture.size
         warnings.warn(
             f"`style` has {width} x {height} pixels beside a result of "
             f"{size[1]} x {size[0]}: strokes come out tiny. A larger file is "
@@ -199,7 +208,7 @@ def _style(rgb: np.ndarray, size, options: Options, which: int) -> np.ndarray:
             UserWarning,
             stacklevel=4,
         )
-    return images.resize(rgb, fitted)
+    return images.resize(picture.rgb, fitted)
 
 
 def style_size(
@@ -229,7 +238,9 @@ def _first_image(content, styles, size, options: Options) -> np.ndarray:
     if options.init == "style":
         return images.resize(_cover(styles[0], size), coarse)
     if options.init != "noise":
-        picture = _read(options.init, "init").rgb
+        picture = _read(
+            options.init, "init", lambda own: _covering(own, size)
+        ).rgb
         image = images.resize(_cover(picture, size), coarse)
         return np.asarray(coloring.paled(image, options))
     generator = np.random.default_rng(options.seed)
@@ -241,6 +252,12 @@ def _first_image(content, styles, size, options: Options) -> np.ndarray:
     ratio = 1.0 if options.noise_ratio is None else options.noise_ratio
     mixed = ratio * noise + (1 - ratio) * images.resize(content, coarse)
     return mixed.astype("float32")
+
+
+def _covering(own: images.Size, size: images.Size) -> images.Size:
+    """The size of a picture of which a part is used at `size`."""
+    scale = max(size[0] / own[0], size[1] / own[1])
+    return math.ceil(own[0] * scale), math.ceil(own[1] * scale)
 
 
 def _cover(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -256,14 +273,15 @@ def identity(source, name: str) -> dict[str, str | None]:
     """Path (None if there is none) and sha256 of an input."""
     if isinstance(source, str | os.PathLike):
         try:
-            data = Path(source).read_bytes()
+            with open(source, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
         except OSError as error:
             raise ValueError(
                 f'`{name}`: "{source}" cannot be read ({error.strerror}).'
             ) from None
         path = str(Path(source).resolve())
-    else:
-        data, path = source, None
-        if not isinstance(source, bytes):
-            data = np.asarray(source).tobytes()
-    return {"path": path, "sha256": hashlib.sha256(data).hexdigest()}
+        return {"path": path, "sha256": digest.hexdigest()}
+    data = source
+    if not isinstance(source, bytes):
+        data = np.asarray(source).tobytes()
+    return {"path": None, "sha256": hashlib.sha256(data).hexdigest()}

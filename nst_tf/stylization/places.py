@@ -52,7 +52,7 @@ def read(
     Raises:
       ValueError: a mask that is no picture, black, or of another shape.
     """
-    aspect = size if content is None else content.rgb.shape[:2]
+    aspect = size if content is None else content.size
     painted = None
     if options.mask == ALPHA:
         if content is None or content.alpha is None:
@@ -68,7 +68,7 @@ def read(
         for path in options.content_mask
     ]
     parts = [
-        _mask(path, "style_mask", style.rgb.shape[:2], used)
+        _mask(path, "style_mask", style.size, used)
         for path, style, used in zip(
             options.style_mask, styles, sizes, strict=False
         )
@@ -92,7 +92,7 @@ def _mask(path: str, name: str, shape: Size, size: Size) -> np.ndarray | None:
     """A mask at `size`, [h, w]; None if it is white."""
     if path == EVERYWHERE:
         return None
-    picture = images.read(path, name)
+    picture = images.read(path, name, lambda _: size)
     grey = picture.rgb.mean(-1)
     if picture.alpha is not None:  # it was read over white: now over black
         grey = np.clip(grey - (1 - picture.alpha), 0, 1)
@@ -101,7 +101,7 @@ def _mask(path: str, name: str, shape: Size, size: Size) -> np.ndarray | None:
             f'`{name}`: "{path}" is black all over, and white is what counts. '
             "Give one with some white."
         )
-    height, width = grey.shape
+    height, width = picture.size
     stretch = height / width * shape[1] / shape[0]
     if abs(stretch - 1) > ASPECT:
         raise ValueError(

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from nst_tf import backend
 from nst_tf.engine import coloring, transfer
-from nst_tf.engine import network as network_
 from nst_tf.engine.objective import WHOLE, Places
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.files import record
@@ -23,6 +22,8 @@ from nst_tf.machine.plan import Plan
 from nst_tf.request.options import Options
 from nst_tf.stylization.inputs import Inputs, prepare
 from nst_tf.stylization.result import Result
+
+ENGINES = 2  # that are kept: 0.1 GB each
 
 
 def stylize(content, style, *, options=None, **overrides) -> Result:
@@ -303,58 +304,15 @@ def engine(
 ) -> tuple[transfer.Transfer, weights_.Weights]:
     """The network and its compiled step; the last two are kept."""
     backend.check()
-    # Two runs share an engine if they differ in nothing but these.
-    own = options.replace(
-        content_weight=float(options.content_weight > 0),
-        style_weight=float(options.style_weight > 0),
-        tv_weight=0,
-        style_blend=(),
-        strength=None,
-        detail_mask=None,
-        detail_weight=float(options.detail_weight > 0),
-        style_scale=1,
-        style_scales=(),
-        color="style",
-        color_strength=None,
-        color_image=None,
-        mask=None,
-        content_mask=(),
-        style_mask=(),
-        init="content",
-        noise=None,
-        noise_ratio=None,
-        seed=options.seed if options.weights in ("auto", "random") else 0,
-        learning_rate=None,
-        steps=0,
-        max_size=0,
-        enlarge=False,
-        print=None,
-        scales=1,
-        tile="off",
-        precision="auto",
-        jit="auto",
-    )
-    return _engine(own, arithmetic, os.environ.get(weights_.VARIABLE))
+    variable = os.environ.get(weights_.VARIABLE)
+    return _engine(options.built(), arithmetic, variable)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(ENGINES)
 def _engine(
     options: Options, arithmetic: Arithmetic, variable: str | None
 ) -> tuple[transfer.Transfer, weights_.Weights]:
-    layers = options.layer_names()
-    weights = weights_.load(
-        options.weights, options.seed, options.network, layers
-    )
-    if weights.warning:
-        warnings.warn(weights.warning, UserWarning, stacklevel=2)
-    network = network_.features_model(
-        weights.network,
-        weights.kernels,
-        layers,
-        options.pooling,
-        arithmetic.precision,
-        arithmetic.transposed,
-    )
+    network, weights = weights_.network(options, arithmetic)
     built = transfer.build(network, options, arithmetic, weights.projections)
     return built, weights._replace(kernels={})  # the network has them
 

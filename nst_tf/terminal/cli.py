@@ -21,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     environment.prepare()
+    for terminal in (sys.stdout, sys.stderr):
+        _set(terminal, errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _show_warning
@@ -64,7 +66,7 @@ def _dispatch(argv: list[str]) -> int:
 def stylize(arguments: list[str]) -> int:
     """Paints a photograph in the manner of a painting."""
     given = flags.parse("stylize", arguments)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.terminal import session
 
     return session.stylize(given)
@@ -82,7 +84,7 @@ def batch(arguments: list[str]) -> int:
 def video(arguments: list[str]) -> int:
     """Paints a clip, frame by frame, so that it does not flicker."""
     given = flags.parse("video", arguments)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.terminal import film
 
     return film.paint(given)
@@ -100,7 +102,7 @@ def export(arguments: list[str]) -> int:
             "--output=models/nst/1."
         )
     options = _options(given)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.saved_model import export as export_
     recipe = export_.save(output, options=options, **fixed)
     inputs = ", ".join(recipe["signatures"]["serving_default"]["inputs"])
@@ -122,7 +124,7 @@ def plan(arguments: list[str]) -> int:
         size = paper.pixels((paper.height, paper.width))
     else:
         size = _size(given.flags["size"])
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.machine import devices
         from nst_tf.stylization import forecast
     devices.select(given.flags["device"])
@@ -149,7 +151,7 @@ def recolor(arguments: list[str]) -> int:
         )
     if "color_image" not in typed:
         typed = {"color": given.flags["color"], **typed}
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.files import images, record
         from nst_tf.stylization import recolor as recolor_
     suffix = images.check_suffix(output)
@@ -167,7 +169,7 @@ def recolor(arguments: list[str]) -> int:
 def patches(arguments: list[str]) -> int:
     """Shows which patches of your pictures excite the network's units."""
     given = flags.parse("patches", arguments)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.terminal import study
 
     return study.patches(given)
@@ -176,7 +178,7 @@ def patches(arguments: list[str]) -> int:
 def sweep(arguments: list[str]) -> int:
     """Paints any options against any others: a labelled grid, a table."""
     given = flags.parse("sweep", arguments)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.terminal import study
 
     return study.sweep(given)
@@ -185,7 +187,7 @@ def sweep(arguments: list[str]) -> int:
 def figure(arguments: list[str]) -> int:
     """Draws a figure of the papers with your own pictures."""
     given = flags.parse("figure", arguments)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.terminal import study
 
     return study.figure(given)
@@ -202,7 +204,7 @@ def page(arguments: list[str]) -> int:
     ):
         if typed[name] is not None:
             typed[name] = _whole(name, typed[name], low, high)
-    with environment.unheard():
+    with environment.loading():
         from nst_tf.page import server
     typed["open_browser"] = typed.pop("open")
     given = {name: v for name, v in typed.items() if v is not None}
@@ -219,6 +221,7 @@ def show(arguments: list[str]) -> int:
     given = flags.parse("show", arguments)
     from nst_tf.files import record
 
+    _set(sys.stdout, encoding="utf-8")  # as JSON is, everywhere
     for path in given.arguments:
         print(record.to_json(record.read_recipe(path)))
     return OK
@@ -295,6 +298,12 @@ def _complain(message: str) -> int:
     line = " ".join(str(message).split())
     print(f"nst-tf: {line}", file=sys.stderr)
     return USAGE
+
+
+def _set(terminal, **settings: str) -> None:
+    """Sets how text becomes bytes; a notebook's terminal has no such thing."""
+    if hasattr(terminal, "reconfigure"):
+        terminal.reconfigure(**settings)
 
 
 def _show_warning(message, *_args, **_kwargs) -> None:

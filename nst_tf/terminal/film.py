@@ -4,13 +4,13 @@ from fractions import Fraction
 
 import tensorflow as tf
 
-from nst_tf.files import record
+from nst_tf.files import images, record
 from nst_tf.machine import devices, memory
 from nst_tf.request import presets
 from nst_tf.request.options import Options
 from nst_tf.terminal import flags, session
 from nst_tf.terminal.bar import TIMED, Bar
-from nst_tf.video import clips
+from nst_tf.video import clips, contact
 from nst_tf.video import paint as paint_
 from nst_tf.video.folder import Folder
 from nst_tf.video.settings import Settings
@@ -31,24 +31,41 @@ def paint(given: flags.Given) -> int:
     record.check_path(
         output, "output", clips.SUFFIXES, [content, *(style or [])]
     )
+    sheet = typed["contact"]
+    if sheet:
+        images.check_suffix(sheet, "contact")
+        record.check_path(sheet, "contact", (), [content, *(style or [])])
     tf.get_logger().setLevel("ERROR")
     devices.select(typed["device"])
     job = paint_.prepare(content, style, options, settings)
     kept = Folder(output, job.recipe)
     with session.stop_signals() as stopped:
-        return _follow(job, kept, output, _Frames(job, typed["quiet"]), stopped)
+        bar = _Frames(job, typed["quiet"])
+        return _follow(job, kept, output, sheet, bar, stopped)
 
 
 class _Ended(Exception):
     """The run has to stop before its end: exit code and reason."""
 
 
-def _follow(job, kept: Folder, output: str, bar: "_Frames", stopped) -> int:
+def _follow(
+    job,
+    kept: Folder,
+    output: str,
+    sheet: str | None,
+    bar: "_Frames",
+    stopped,
+) -> int:
     """Paints all frames, then makes the clip of them."""
     try:
         times = _painted(job, kept, bar, stopped)
         clips.write(output, kept.frames(times), job.clip)
         bar.say(f"Saved {output}")
+        if sheet:
+            picture = contact.sheet(job.clip, kept, len(times))
+            suffix = images.check_suffix(sheet, "contact")
+            record.write(sheet, images.encode(picture, suffix))
+            bar.say(f"Saved {sheet}")
         return 0
     except _Ended as ended:
         code, why = ended.args

@@ -145,7 +145,8 @@ def _default_text(field: dataclasses.Field) -> Any:
         return ", ".join(f"{name} {value:g}" for name, value in own.items())
     if own:
         return next(iter(own.values()))
-    return None if field.default == () else field.default
+    value = getattr(Options(), field.name, field.default)
+    return None if value == () else value
 
 
 def _help_line(name: str, about: str, default: Any) -> str:

@@ -25,6 +25,11 @@ class Flag(NamedTuple):
     first: bool = False
 
 
+def _main(name: str, about: str, default: Any = None, many=False) -> Flag:
+    """A flag that a short help shows, among the pictures."""
+    return Flag(name, "pictures", about, default, many, first=True)
+
+
 GROUPS = {
     "pictures": "Pictures",
     "costs": "What is aimed at",
@@ -41,37 +46,15 @@ GROUPS = {
     "machine": "Machine",
 }
 # What several commands have.
-PRESET = Flag(
-    "preset",
-    "pictures",
-    "a set of options; nst-tf presets lists them",
-    first=True,
-)
+PRESET = _main("preset", "a set of options; nst-tf presets lists them")
 DEVICE = Flag("device", "machine", "auto, cpu, gpu or gpu:N", "auto")
 QUIET = Flag("quiet", "machine", "print errors and warnings only", False)
 STYLIZE = (
-    Flag("content", "pictures", "the photograph", first=True),
-    Flag(
-        "style",
-        "pictures",
-        "the painting; may be given again",
-        many=True,
-        first=True,
-    ),
-    Flag(
-        "output",
-        "pictures",
-        "the result: .png .jpg .webp .tif .avif",
-        "stylized.png",
-        first=True,
-    ),
+    _main("content", "the photograph"),
+    _main("style", "the painting; may be given again", many=True),
+    _main("output", "the result: .png .jpg .webp .tif .avif", "stylized.png"),
     PRESET,
-    Flag(
-        "from",
-        "pictures",
-        "a result to run again; what is typed wins",
-        first=True,
-    ),
+    _main("from", "a result to run again; what is typed wins"),
     Flag(
         "depth",
         "files",
@@ -112,36 +95,28 @@ PLAN = (
     DEVICE._replace(first=True),
 )
 BATCH = (
-    Flag(
+    _main(
         "content",
-        "pictures",
         "photographs: a pattern, a folder or a file; may be given again",
         many=True,
-        first=True,
     ),
-    Flag("style", "pictures", "paintings: the same", many=True, first=True),
+    _main("style", "paintings: the same", many=True),
     Flag(
         "pair",
         "pictures",
         "product: each photograph with each painting; zip: with its own",
         "product",
     ),
-    Flag(
+    _main(
         "manifest",
-        "pictures",
         "instead, a .csv or .jsonl file: a job a row; columns content, style "
         "and any option",
-        first=True,
     ),
-    Flag(
-        "output", "pictures", "the folder of the results", "painted", first=True
-    ),
-    Flag(
+    _main("output", "the folder of the results", "painted"),
+    _main(
         "name",
-        "pictures",
         "their names, of {content}, {style}, {number} and any {option}",
         "{content}_{style}.png",
-        first=True,
     ),
     PRESET,
     Flag("index", "files", "make index.html, the pictures small", True),
@@ -161,14 +136,9 @@ BATCH = (
     QUIET,
 )
 RECOLOR = (
-    Flag("picture", "pictures", "what is to be recoloured", first=True),
-    Flag(
-        "content",
-        "pictures",
-        "the photograph whose colours it gets",
-        first=True,
-    ),
-    Flag("output", "pictures", "the result", "recolored.png", first=True),
+    _main("picture", "what is to be recoloured"),
+    _main("content", "the photograph whose colours it gets"),
+    _main("output", "the result", "recolored.png"),
     Flag(
         "color",
         "colours",
@@ -185,13 +155,17 @@ RECOLOR = (
     ),
 )
 VIDEO = (
-    Flag("content", "pictures", "the clip: any that FFmpeg reads", first=True),
+    _main("content", "the clip: any that FFmpeg reads"),
     STYLIZE[1],
-    Flag(
+    _main(
         "output",
-        "pictures",
         "the result, as .mp4; its frames are kept in .frames/ beside it",
         "stylized.mp4",
+    ),
+    Flag(
+        "contact",
+        "pictures",
+        "also a sheet of frames, photograph above painting, as a picture",
         first=True,
     ),
     PRESET,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 PRESETS = ("ultrafast", "fast", "medium")
+STEPS = 64  # of a patch, at most; as preset, 25, large motion is lost
 # Two frames of one shot show mostly the same things in other places.
 SAME_GREY = 0.1  # of the range: what moved keeps its grey to within this
 SAME_SHOT = 0.3  # share of the pixels of which that must be true
@@ -43,7 +44,9 @@ def estimator(preset: str = "medium") -> Any:
             "`video` needs OpenCV: pip install 'nst_tf[video]'."
         ) from None
     make = cv2.DISOpticalFlow.create
-    return make(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
+    dis = make(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
+    dis.setGradientDescentIterations(STEPS)
+    return dis
 
 
 def grey(rgb: np.ndarray) -> np.ndarray:

@@ -72,10 +72,14 @@ class Folder:
     ) -> Iterator[tuple[Fraction, np.ndarray]]:
         """`(time, frame)` of the first so many, all of which are there."""
         for index, time in enumerate(times):
-            image = self.read(index)
-            if image is None:
-                raise FileNotFoundError(f"{self._frame(index)} is gone")
-            yield time, image
+            yield time, self.get(index)
+
+    def get(self, index: int) -> np.ndarray:
+        """A finished frame; FileNotFoundError if it is not there."""
+        image = self.read(index)
+        if image is None:
+            raise FileNotFoundError(f"{self._frame(index)} is gone")
+        return image
 
     def write(self, index: int, image: np.ndarray) -> None:
         """Keeps a finished frame."""

@@ -2,9 +2,9 @@
 
 A frame starts from the one before, brought by optical flow to where things
 are now, and is held there where the flow can be believed (Ruder, Dosovitskiy,
-Brox, arXiv:1604.08610). What was not in sight before starts from the
-photograph. The first frame, and the first after a cut, is a picture like any
-other: from coarse to fine.
+Brox, arXiv:1604.08610). All go from coarse to fine: what was not in sight
+before is painted anew as any picture is, and of the style counts several
+times, or what is there already would answer for it.
 """
 
 import collections
@@ -20,8 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nst_tf.engine import coloring
-from nst_tf.engine.objective import Anchor
+from nst_tf.engine.objective import Anchor, Places
 from nst_tf.files import images, record, sizes
+from nst_tf.machine.memory import Scale
+from nst_tf.request.networks import NETWORKS
 from nst_tf.request.options import Options
 from nst_tf.stylization import inputs as inputs_
 from nst_tf.stylization import run
@@ -30,6 +32,8 @@ from nst_tf.stylization.result import Result
 from nst_tf.video import clips, flow
 from nst_tf.video.folder import Folder
 from nst_tf.video.settings import Settings
+
+NEW = 8  # times that a pixel counts of which nothing is known
 
 
 class Job(NamedTuple):
@@ -224,28 +228,50 @@ def _inputs(
 ) -> Inputs:
     """What the verb takes to paint this frame."""
     options, settings = job.first.options, job.settings
-    if not moved:
-        image = None
-        earlier, confidence = content, np.zeros(content.shape[:2], "float32")
-    else:
-        steps = settings.frame_steps
-        options = options.replace(
-            scales=1, steps=-(-options.steps // 2) if steps is None else steps
+    steps = options.steps
+    if moved:
+        own = settings.frame_steps
+        steps = -(-steps // 2) if own is None else own
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # told at the first
+        inputs = inputs_.prepare(
+            content, job.style, options=options.replace(steps=steps)
         )
+    image, plan, earlier = inputs.image, inputs.plan, content
+    confidence = np.zeros(content.shape[:2], "float32")
+    if moved:
+        plan = plan._replace(scales=_longer_at_first(plan.scales))
         earlier, confidence = anchor(past, moved)
         # As a run sees pictures whose chroma it gets back at the end.
         image, earlier = (
             np.asarray(coloring.paled(picture, options))
             for picture in (start(content, past, moved), earlier)
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # told at the first
-        inputs = inputs_.prepare(content, job.style, options=options)
+        image = images.resize(image, inputs.image.shape[:2])
     return dataclasses.replace(
         inputs,
-        image=inputs.image if image is None else image,
+        image=image,
+        plan=plan,
+        places=_counted(inputs, confidence),
         anchor=Anchor(earlier, confidence, settings.temporal_weight),
     )
+
+
+def _longer_at_first(scales: Sequence[Scale]) -> tuple[Scale, ...]:
+    """Half as many steps more at the coarsest of several: it is cheap."""
+    (height, width, steps), *finer = scales
+    return ((height, width, steps + (steps // 2 if finer else 0)), *finer)
+
+
+def _counted(inputs: Inputs, confidence: np.ndarray) -> Places | None:
+    """What is new counts `NEW` times in the style of a frame.
+
+    Not with masks of the user's own, nor where a network takes none.
+    """
+    if inputs.places or not NETWORKS[inputs.options.network].tiled:
+        return inputs.places
+    counts = NEW - (NEW - 1) * confidence
+    return Places(regions=counts[None] / counts.mean())
 
 
 def anchor(

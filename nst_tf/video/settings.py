@@ -45,8 +45,8 @@ class Settings:
     )
     frame_steps: int | None = _setting(
         None,
-        "steps at a frame that starts from the one before; half of --steps "
-        "by default",
+        "--steps of a frame that starts from the one before; half of them by "
+        "default, and half as many more at the smallest of several scales",
         0,
         10**7,
         first=False,

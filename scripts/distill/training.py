@@ -29,7 +29,10 @@ from nst_tf.files import images
 from nst_tf.formulas import optimizers
 from nst_tf.request.options import Options
 
-DEFAULTS = Options()
+# The defaults, and block 5, for whoever asks for it.
+DEFAULTS = Options(
+    style_layers=(*Options().style_layers, ("block5_conv1", 0.002))
+)
 
 
 class Painter:
