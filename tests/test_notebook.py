@@ -68,7 +68,7 @@ def test_tensorflow_is_never_installed(notebook):
     for cell in notebook.cells:
         for line in cell.source.splitlines():
             if line.strip().startswith(("%", "!")) and "install" in line:
-                assert "--no-deps ./" in line or line.endswith('"gradio>=6"')
+                assert "--no-deps ./" in line or line.endswith('"gradio>=6.27"')
 
 
 @pytest.mark.parametrize("uploaded", ["beside", "when asked"])

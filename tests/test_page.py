@@ -438,15 +438,21 @@ def half(height=48, width=64):
 def test_what_was_drawn_is_painted(
     page_modules, wish, pictures, tiny_weights_everywhere
 ):
+    from nst_tf.page.visits import Visitor
+
     painting, brush = page_modules.painting, page_modules.brush
     masks = brush.masks(drawn(half(), brush.COLOURS), [True] + 3 * [False])
     assert set(masks) == {painting.MASK}
     wanted = wish(
-        masks, max_size=64, steps=2, scales=1, style_layers="conv1_1,conv2_1"
+        masks, max_size=64, steps=2, scales=1, style_layers="conv1_1,conv5_1"
     )
-    inputs = wanted.prepare()
-    *_, moment = painting.follow(inputs, threading.Event())
-    done = painting.finish(moment.result, inputs, wanted)
+    job = page_modules.line.Job(Visitor(), wanted)
+    job.paint()
+    done = job.painted
+    # What it leaves out is told to the visitor, and to no terminal.
+    (remark,) = job.remarks
+    assert remark.startswith("`mask` leaves fewer than 16 positions of block5")
+    assert remark in page_modules.stage.banner("", remark)
     found = images.to_uint8(images.read(done.files["png"]).rgb)
     before = images.to_uint8(pictures[0])
     np.testing.assert_array_equal(found[:, 32:], before[:, 32:])

@@ -32,7 +32,8 @@ QUICK: dict[str, Any] = {
     "show_progress": "hidden",
 }
 TO_THE_STAGE = """() => {
-  document.querySelector("#stage").scrollIntoView({block: "nearest"});
+  const block = innerWidth < 768 ? "start" : "nearest";
+  document.querySelector("#stage").scrollIntoView({ block });
 }"""
 PAINT = '() => { document.querySelector("#paint").click(); }'
 OVER = (
@@ -413,8 +414,11 @@ def _wire_form(parts: Parts, samples) -> None:
 
 def _preset(other: str | None) -> Callable:
     def fill(name: str | None):
-        options = Options.from_dict(presets.read(name) if name else {})
-        return [gr.update(value=other), *form.updates(options)]
+        preset = presets.read(name) if name else {}
+        filled = form.updates(Options.from_dict(preset))
+        if "max_size" not in preset:  # a size that was chosen stays
+            filled[form.names().index("max_size")] = gr.skip()
+        return [gr.update(value=other), *filled]
 
     return fill
 
