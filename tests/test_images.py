@@ -1124,7 +1124,7 @@ SHRUNK = {
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("kind", SHRUNK)
 def test_what_is_wanted_smaller_looks_the_same(kind, orientation):
-    """As if all of it had been read, to less than a level in the mean."""
+    """As if all of it had been read, to a level or so in the mean."""
     mode, name, options = SHRUNK[kind]
     colours = np.uint8(255 * waves(487, 643, seed=3))
     picture = Image.fromarray(colours)
@@ -1154,7 +1154,7 @@ def test_what_is_wanted_smaller_looks_the_same(kind, orientation):
         pairs.append((whole.alpha, less.alpha))
     for one, other in pairs:
         apart = images.resize(one, size) - images.resize(other, size)
-        assert 255 * np.abs(apart).mean() < 1
+        assert 255 * np.abs(apart).mean() < (1 if whole.alpha is None else 1.5)
 
 
 def test_what_is_not_much_larger_is_read_whole():
@@ -1170,3 +1170,13 @@ def test_a_pillow_image_of_the_users_stays_as_it_is(tmp_path):
         read = images.read(opened, "image", lambda own: images.fit(own, 64))
         assert opened.size == (640, 480)
     assert read.rgb.shape == (144, 192, 3)
+
+
+def test_black_in_alpha_stays_black_where_it_is_shrunk():
+    pixels = np.full((480, 640, 4), 255, np.uint8)
+    pixels[:, :320, 3] = 0
+    data = saved(Image.fromarray(pixels), "PNG")
+    read = images.read(data, "image", lambda own: images.fit(own, 64))
+    assert read.alpha.shape == (144, 192)
+    np.testing.assert_array_equal(read.alpha[:, :94], 0)
+    np.testing.assert_array_equal(read.alpha[:, 98:], 1)

@@ -540,7 +540,9 @@ def _reduced(
         image = image.convert("RGBA")
     elif image.mode not in ("L", "RGB", "CMYK", "F"):
         image = image.convert("L" if image.mode == "1" else "RGB")
-    return image.resize(size, _LANCZOS, box, reducing_gap=2)
+    # Alpha may be a mask, and Lanczos overshoots: what is black stays so.
+    way = Image.Resampling.HAMMING if image.mode == "RGBA" else _LANCZOS
+    return image.resize(size, way, box, reducing_gap=2)
 
 
 def _split(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:

@@ -92,7 +92,7 @@ def _mask(path: str, name: str, shape: Size, size: Size) -> np.ndarray | None:
     """A mask at `size`, [h, w]; None if it is white."""
     if path == EVERYWHERE:
         return None
-    picture = images.read(path, name, lambda _: size)
+    picture = images.read(path, name)
     grey = picture.rgb.mean(-1)
     if picture.alpha is not None:  # it was read over white: now over black
         grey = np.clip(grey - (1 - picture.alpha), 0, 1)
