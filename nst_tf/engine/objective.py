@@ -38,8 +38,8 @@ class Anchor(NamedTuple):
     picture: Any  # [1, h, w, 3]
     confidence: Any  # [1, h, w, 1], from 0 to 1
     weight: Any  # scalar
-    start: Any = None  # [1, h, w, 3]; None: nothing is known
-    known: Any = None  # [1, h, w, 1], from 0 to 1
+    start: Any = ()  # [1, h, w, 3]; empty: nothing is known
+    known: Any = ()  # [1, h, w, 1], from 0 to 1
 
 
 class Detail(NamedTuple):

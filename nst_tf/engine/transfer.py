@@ -277,7 +277,7 @@ class Transfer(tf.Module):
                 own = self._balanced(strength, small, targets, numbers)
             if scale > first:
                 image = resize(image, tf.shape(small)[1:3])
-                if anchor is not None and anchor.start is not None:
+                if anchor is not None and not isinstance(anchor.start, tuple):
                     image = _started(image, anchor, factor)
             if state is None:
                 image = self._widened(image)

@@ -219,7 +219,7 @@ def _anchor(inputs: Inputs) -> transfer.Anchor | None:
     anchor = transfer.Anchor(
         _tensor(picture), _tensor(confidence[..., None]), weight
     )
-    if start is None:
+    if isinstance(start, tuple):
         return anchor
     known = _tensor(known[..., None])
     return anchor._replace(start=_tensor(start), known=known)
