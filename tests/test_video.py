@@ -300,7 +300,7 @@ def test_frames_go_from_coarse_to_fine(tiny_weights_everywhere, path, style):
     options = QUICK.replace(scales=2)
     job = paint.prepare(path, style, options, Settings(frame_steps=4))
     results = [p.result for p in paint.frames(job) if p.done]
-    assert [list(r.schedule) for r in results[:3]] == [[6, 6], [6, 4], [6, 4]]
+    assert [list(r.schedule) for r in results[:3]] == [[6, 6], [4, 4], [4, 4]]
 
 
 def test_a_cut_begins_anew(tiny_weights_everywhere, tmp_path, style):

@@ -124,7 +124,9 @@ class Transfer(tf.Module):
 
     def _advance(self, state, targets, numbers, until, tiled: bool) -> State:
         optimizer = self._optimizer(numbers.learning_rate)
-        ease = _ease(targets.anchor) if targets.anchor else None
+        ease = None
+        if targets.anchor and not optimizer.boxed:  # Adam has its own units
+            ease = _ease(targets.anchor)
 
         def step(state: State) -> tuple[State]:
             image, gradient = state.image, state.gradient
