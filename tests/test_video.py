@@ -171,12 +171,13 @@ def test_what_is_held_does_not_hold_up_what_is_free(
     assert one > 0.5 * free
 
 
-def test_finer_scales_start_from_the_anchor_where_it_is_believed():
+def test_finer_scales_start_from_what_is_known():
     picture, image = (run._tensor(smooth(48, 64, seed=seed)) for seed in (1, 2))
-    confidence = np.zeros((48, 64), "float32")
-    confidence[:, 32:] = 1
-    anchor = Anchor(picture, run._tensor(confidence[..., None]), 1.0)
-    whole = run.transfer._anchored(image, anchor, 1.0)
+    known = np.zeros((48, 64), "float32")
+    known[:, 32:] = 1
+    known = run._tensor(known[..., None])
+    anchor = Anchor(image, 0 * known, 1.0, picture, known)
+    whole = run.transfer._started(image, anchor, 1.0)
     np.testing.assert_array_equal(whole[:, :, :32], image[:, :, :32])
     np.testing.assert_array_equal(whole[:, :, 32:], picture[:, :, 32:])
 
@@ -299,7 +300,7 @@ def test_frames_go_from_coarse_to_fine(tiny_weights_everywhere, path, style):
     options = QUICK.replace(scales=2)
     job = paint.prepare(path, style, options, Settings(frame_steps=4))
     results = [p.result for p in paint.frames(job) if p.done]
-    assert [list(r.schedule) for r in results[:3]] == [[6, 6], [6, 4], [6, 4]]
+    assert [list(r.schedule) for r in results[:3]] == [[6, 6], [4, 4], [4, 4]]
 
 
 def test_a_cut_begins_anew(tiny_weights_everywhere, tmp_path, style):

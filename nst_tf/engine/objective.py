@@ -30,11 +30,16 @@ class Numbers(NamedTuple):
 
 
 class Anchor(NamedTuple):
-    """A picture that the image should stay near, where it is believed."""
+    """A picture that the image should stay near, where it is believed.
+
+    Each scale but the coarsest starts from `start`, where that is known.
+    """
 
     picture: Any  # [1, h, w, 3]
     confidence: Any  # [1, h, w, 1], from 0 to 1
     weight: Any  # scalar
+    start: Any = ()  # [1, h, w, 3]; empty: nothing is known
+    known: Any = ()  # [1, h, w, 1], from 0 to 1
 
 
 class Detail(NamedTuple):

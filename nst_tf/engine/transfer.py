@@ -134,7 +134,9 @@ class Transfer(tf.Module):
 
     def _advance(self, state, targets, numbers, until, tiled: bool) -> State:
         optimizer = self._optimizer(numbers.learning_rate)
-        ease = _ease(targets.anchor) if targets.anchor else None
+        ease = None
+        if targets.anchor and not optimizer.boxed:  # Adam has its own units
+            ease = _ease(targets.anchor)
 
         def step(state: State) -> tuple[State]:
             image, gradient = state.image, state.gradient
@@ -269,8 +271,7 @@ class Transfer(tf.Module):
           factors: of each scale, how much smaller it is than the result.
           resume: scale and state to continue from.
           advance: what takes the steps; `self.advance`, or the same in parts.
-          anchor: what the result should stay near, of its size; finer scales
-            start from it where it is believed.
+          anchor: what the result should stay near, of its size.
           places: masks of the sizes of content and styles. What is not
             painted stays the content.
           strength: from 0 to 1, of the style; sets the content's weight at
@@ -301,8 +302,8 @@ class Transfer(tf.Module):
                 own = self._balanced(strength, small, targets, numbers)
             if scale > first:
                 image = resize(image, tf.shape(small)[1:3])
-                if anchor is not None:
-                    image = _anchored(image, anchor, factor)
+                if anchor is not None and not isinstance(anchor.start, tuple):
+                    image = _started(image, anchor, factor)
             if state is None:
                 image = self._widened(image)
                 if targets.masks.given:
@@ -366,7 +367,7 @@ class Transfer(tf.Module):
 
     def _held(self, anchor: Anchor, factor: float) -> Anchor:
         """The anchor at a scale; nothing is known of what the margin hides."""
-        picture, confidence, weight = anchor
+        picture, confidence, weight, *_ = anchor
         sides = [[0, 0], *[[self._margin] * 2] * 2, [0, 0]]
         return Anchor(
             self._widened(shrink(picture, factor)),
@@ -443,10 +444,10 @@ def shrink(image: tf.Tensor, factor: float) -> tf.Tensor:
     return resize(image, _shrunk(tf.shape(image)[1:3], factor))
 
 
-def _anchored(image: tf.Tensor, anchor: Anchor, factor: float) -> tf.Tensor:
-    """The anchor where it is believed, else the image, at a scale."""
-    known = shrink(anchor.confidence, factor)
-    return known * shrink(anchor.picture, factor) + (1 - known) * image
+def _started(image: tf.Tensor, anchor: Anchor, factor: float) -> tf.Tensor:
+    """What the anchor starts from where that is known, else the image."""
+    known = shrink(anchor.known, factor)
+    return known * shrink(anchor.start, factor) + (1 - known) * image
 
 
 def _ease(anchor: Anchor) -> tf.Tensor:

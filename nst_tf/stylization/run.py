@@ -216,10 +216,14 @@ def _tensor(image: np.ndarray) -> tf.Tensor:
 def _anchor(inputs: Inputs) -> transfer.Anchor | None:
     if inputs.anchor is None:
         return None
-    picture, confidence, weight = inputs.anchor
-    return transfer.Anchor(
+    picture, confidence, weight, start, known = inputs.anchor
+    anchor = transfer.Anchor(
         _tensor(picture), _tensor(confidence[..., None]), weight
     )
+    if isinstance(start, tuple):
+        return anchor
+    known = _tensor(known[..., None])
+    return anchor._replace(start=_tensor(start), known=known)
 
 
 def _recipe(inputs: Inputs, weights: weights_.Weights) -> dict[str, Any]:

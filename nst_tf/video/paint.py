@@ -3,7 +3,7 @@
 A frame starts from the one before, brought by optical flow to where things
 are now, and is held there where the flow can be believed (Ruder, Dosovitskiy,
 Brox, arXiv:1604.08610). All go from coarse to fine: what was not in sight
-before is painted anew as any picture is, and of the style counts several
+before is painted anew as any picture is, and in the style counts several
 times, or what is there already would answer for it.
 """
 
@@ -22,7 +22,6 @@ import numpy as np
 from nst_tf.engine import coloring
 from nst_tf.engine.objective import Anchor, Places
 from nst_tf.files import images, record, sizes
-from nst_tf.machine.memory import Scale
 from nst_tf.request.networks import NETWORKS
 from nst_tf.request.options import Options
 from nst_tf.stylization import inputs as inputs_
@@ -33,7 +32,7 @@ from nst_tf.video import clips, flow
 from nst_tf.video.folder import Folder
 from nst_tf.video.settings import Settings
 
-NEW = 8  # times that a pixel counts of which nothing is known
+NEW = 2  # times that a pixel counts of which nothing is known
 
 
 class Job(NamedTuple):
@@ -237,40 +236,37 @@ def _inputs(
         inputs = inputs_.prepare(
             content, job.style, options=options.replace(steps=steps)
         )
-    image, plan, earlier = inputs.image, inputs.plan, content
-    confidence = np.zeros(content.shape[:2], "float32")
+    image = inputs.image
+    nothing = np.zeros(content.shape[:2], "float32")
+    known, held_to = nothing, Anchor(content, nothing, settings.temporal_weight)
     if moved:
-        plan = plan._replace(scales=_longer_at_first(plan.scales))
         earlier, confidence = anchor(past, moved)
+        begun, known = start(content, past, moved)
         # As a run sees pictures whose chroma it gets back at the end.
-        image, earlier = (
+        begun, earlier = (
             np.asarray(coloring.paled(picture, options))
-            for picture in (start(content, past, moved), earlier)
+            for picture in (begun, earlier)
         )
-        image = images.resize(image, inputs.image.shape[:2])
+        image = images.resize(begun, inputs.image.shape[:2])
+        held_to = Anchor(
+            earlier, confidence, settings.temporal_weight, begun, known
+        )
     return dataclasses.replace(
         inputs,
         image=image,
-        plan=plan,
-        places=_counted(inputs, confidence),
-        anchor=Anchor(earlier, confidence, settings.temporal_weight),
+        places=_counted(inputs, known),
+        anchor=held_to,
     )
 
 
-def _longer_at_first(scales: Sequence[Scale]) -> tuple[Scale, ...]:
-    """Half as many steps more at the coarsest of several: it is cheap."""
-    (height, width, steps), *finer = scales
-    return ((height, width, steps + (steps // 2 if finer else 0)), *finer)
-
-
-def _counted(inputs: Inputs, confidence: np.ndarray) -> Places | None:
+def _counted(inputs: Inputs, known: np.ndarray) -> Places | None:
     """What is new counts `NEW` times in the style of a frame.
 
     Not with masks of the user's own, nor where a network takes none.
     """
     if inputs.places or not NETWORKS[inputs.options.network].tiled:
         return inputs.places
-    counts = NEW - (NEW - 1) * confidence
+    counts = NEW - (NEW - 1) * known
     return Places(regions=counts[None] / counts.mean())
 
 
@@ -317,10 +313,14 @@ def start(
     content: np.ndarray,
     past: Past,
     moved: dict[int, flow.Motion],
-) -> np.ndarray:
-    """The earlier frames where they show what is here, else the photograph."""
-    image = content
+) -> tuple[np.ndarray, np.ndarray]:
+    """The earlier frames where they show what is here, else the photograph.
+
+    Also where they do, [h, w], 1 or 0.
+    """
+    image, known = content, np.zeros(content.shape[:2], "float32")
     for far, one in sorted(moved.items(), reverse=True):
         earlier = flow.warp(past[-far].picture, one.flow)
         image = np.where(one.visible[..., None], earlier, image)
-    return np.clip(image, 0, 1)
+        known = np.maximum(known, one.visible)
+    return np.clip(image, 0, 1), known

@@ -46,7 +46,7 @@ class Settings:
     frame_steps: int | None = _setting(
         None,
         "--steps of a frame that starts from the one before; half of them by "
-        "default, and half as many more at the smallest of several scales",
+        "default",
         0,
         10**7,
         first=False,
