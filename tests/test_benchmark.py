@@ -86,7 +86,9 @@ def test_plain_programs_have_the_costs_of_nst_tf_and_descend(
 def test_the_program_of_gaussians_descends_and_keeps_its_picture(
     tiny_weights_everywhere, files, tmp_path, perform
 ):
-    options = Options(margin=0, scales=1, steps=8, max_size=0).to_dict()
+    options = Options(
+        margin=0, scales=1, steps=8, max_size=0, style_layers="conv5_1"
+    ).to_dict()
     path, picture = (str(tmp_path / name) for name in ("in.npz", "out.npy"))
     job = {"inputs": files, "options": options, "pictures": path}
     perform("prepare", {**job, "wanted": {path: {}}})

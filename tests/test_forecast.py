@@ -36,8 +36,8 @@ def test_pixels_seen_count_halos_and_both_passes():
     options = Options(margin=0)
     assert forecast.pixels_seen((300, 500), options, 0) == 300 * 500
     assert forecast.pixels_seen((300, 500), options, 512) == 300 * 500
-    # 512 in two tiles of 256, each with a halo of 80 on one side.
-    seen = 1.5 * 2 * 256 * (256 + 80)
+    # 512 in two tiles of 256, each with a halo of 48 on one side.
+    seen = 1.5 * 2 * 256 * (256 + 48)
     assert forecast.pixels_seen((256, 512), options, 256) == seen
 
 

@@ -42,6 +42,8 @@ def paint(name: str, pair: list[str], size: int, given) -> dict:
     chosen = presets.read(preset) if preset else {}
     own = Options.from_dict({**chosen, "max_size": size})
     plain = Options(max_size=size, scales=1, margin=0)
+    if task == "gaussians":  # which sees deeper than the default does
+        plain = plain.replace(style_layers="conv5_1")
     with tempfile.TemporaryDirectory() as folder:
         picture = str(Path(folder) / "picture.npy")
         job = {"inputs": pair, "picture": picture, "every": 50}
