@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from scipy.optimize import minimize
 
-from nst_tf.formulas import optimizers
+from nst_tf.formulas import curvature, optimizers
 
 
 def rosenbrock(x):
@@ -279,14 +279,14 @@ def two_loops(slots):
         if np.any(s)
     ]
     result, weights = -slots.gradient.numpy(), []
-    for s, y, curvature in pairs:
-        weights.append(curvature * np.sum(s * result))
+    for s, y, rho in pairs:
+        weights.append(rho * np.sum(s * result))
         result = result - weights[-1] * y
     result = slots.known.scale.numpy() * result
-    for (s, y, curvature), weight in zip(
+    for (s, y, rho), weight in zip(
         reversed(pairs), reversed(weights), strict=True
     ):
-        result = result + (weight - curvature * np.sum(y * result)) * s
+        result = result + (weight - rho * np.sum(y * result)) * s
     return result
 
 
@@ -467,7 +467,7 @@ def test_lbfgs_leaves_a_history_that_points_uphill(wrong):
     image, slots, _ = walk(lbfgs(3), plain(rosenbrock), start, 6)
     mixed = tf.linalg.diag(tf.fill([3], tf.constant(wrong, tf.float64)))
     known = slots.known._replace(mixed=mixed)
-    slots = slots._replace(numbers=optimizers._packed(known))
+    slots = slots._replace(numbers=curvature.packed(known))
     for _ in range(60):
         found = value_and_gradient(rosenbrock, image)
         image, slots = lbfgs(3).update(image, *found, slots)

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.formulas import linesearch
+from nst_tf.formulas import curvature, linesearch
 
 Slots = Any
 
@@ -160,30 +160,8 @@ def _rate(learning_rate, decay, step, dtype) -> tf.Tensor:
     return tf.cast(learning_rate, dtype) * power
 
 
-HOST = "/device:CPU:0"  # where scalars are: a GPU takes as long for each as
-# for an image
-
-
-class Known(NamedTuple):
-    """What L-BFGS knows in numbers, of m pairs s, y; float64, newest first.
-
-    Fields:
-      search: the line search along the direction; search.start.value is
-        +infinity until a first image has been accepted.
-      along: [2, m], s . g and y . g, g being the last accepted gradient.
-      square: g . g.
-      mixed: [m, m], s_i . y_j where j is not older than i, 0 elsewhere (R in
-        the paper); 0 on the diagonal marks an empty pair.
-      bent: [m, m], y_i . y_j.
-      scale: the initial inverse Hessian is scale * identity.
-    """
-
-    search: linesearch.Search
-    along: tf.Tensor
-    square: tf.Tensor
-    mixed: tf.Tensor
-    bent: tf.Tensor
-    scale: tf.Tensor
+# Where scalars are: a GPU takes as long for one as for an image.
+HOST = "/device:CPU:0"
 
 
 class LbfgsSlots(NamedTuple):
@@ -195,8 +173,8 @@ class LbfgsSlots(NamedTuple):
         image + search.step * direction.
       steps, changes: up to m differences of images and of gradients,
         newest first (s and y in the paper).
-      numbers: float64 [k], `Known` as one vector: one copy where images and
-        scalars live on two devices.
+      numbers: float64 [k], `curvature.Known` as one vector: one copy where
+        images and scalars live on two devices.
     """
 
     image: tf.Tensor
@@ -207,9 +185,9 @@ class LbfgsSlots(NamedTuple):
     numbers: tf.Tensor
 
     @property
-    def known(self) -> Known:
+    def known(self) -> curvature.Known:
         """The numbers by their names."""
-        return _unpacked(self.numbers, len(self.steps))
+        return curvature.unpacked(self.numbers, len(self.steps))
 
     @property
     def search(self) -> linesearch.Search:
@@ -258,7 +236,7 @@ def lbfgs(history: int = 10, at_once: bool = False) -> Optimizer:
             direction=zeros,
             steps=(zeros,) * history,
             changes=(zeros,) * history,
-            numbers=_packed(_nothing(history)),
+            numbers=curvature.packed(curvature.nothing(history)),
         )
 
     def update(image, value, gradient, slots):
@@ -268,8 +246,8 @@ def lbfgs(history: int = 10, at_once: bool = False) -> Optimizer:
         own = dots(rows, gradient), dots((step, change), change)
         found = tf.concat([*own, [tf.cast(value, tf.float64)]], 0)
         with tf.device(HOST):
-            decision = _decide(slots.known, found, _epsilon(image))
-            numbers = _packed(decision.known)
+            decision = curvature.decide(slots.known, found, _epsilon(image))
+            numbers = curvature.packed(decision.known)
             weights = tf.cast(decision.weights, image.dtype)
             length = tf.cast(decision.known.search.step, image.dtype)
         steps, changes = tf.cond(
@@ -294,210 +272,6 @@ def lbfgs(history: int = 10, at_once: bool = False) -> Optimizer:
         return base + length * direction, slots
 
     return Optimizer(init, update, boxed=False)
-
-
-class Decision(NamedTuple):
-    """What a trial leads to.
-
-    Fields:
-      known: what is known now.
-      accepted: whether the image on trial is the next iterate.
-      pushed: whether its step and change are the newest pair.
-      departs: whether a new line search begins.
-      weights: [2 m + 1], of steps, changes and gradient in its direction.
-    """
-
-    known: Known
-    accepted: tf.Tensor
-    pushed: tf.Tensor
-    departs: tf.Tensor
-    weights: tf.Tensor
-
-
-class Found(NamedTuple):
-    """What a trial has brought, float64: products, and the cost.
-
-    Fields, with g the gradient, y its change, s the image's step:
-      along: [2, m], with g, of the pairs.
-      slope, step, change, square: d . g, s . g, y . g, g . g.
-      mixed, bent: s . y, y . y.
-      value: the cost.
-    """
-
-    along: tf.Tensor
-    slope: tf.Tensor
-    step: tf.Tensor
-    change: tf.Tensor
-    square: tf.Tensor
-    mixed: tf.Tensor
-    bent: tf.Tensor
-    value: tf.Tensor
-
-
-def _decide(known: Known, numbers: tf.Tensor, epsilon: float) -> Decision:
-    """Take what a trial has brought; scalars and small matrices alone."""
-    before, pairs = known.search, known.along.shape[1]
-    found = Found(
-        tf.reshape(numbers[: 2 * pairs], [2, pairs]),
-        *tf.unstack(numbers[2 * pairs :], len(Found._fields) - 1),
-    )
-    trial = linesearch.Point(before.step, found.value, found.slope)
-    yes, no = tf.constant(True), tf.constant(False)
-    after, accepted, failed = tf.cond(  # most trials are good
-        _is_good(before, trial, 4 * epsilon),
-        lambda: (before, yes, no),
-        lambda: _search_on(before, trial, 4 * epsilon),
-    )
-    known, pushed = tf.cond(
-        accepted,
-        lambda: _remember(known, found, epsilon),
-        lambda: (_forget(known, failed), no),
-    )
-    value = tf.where(accepted, trial.value, before.start.value)
-    known, weights = tf.cond(
-        accepted | failed,
-        lambda: _depart(known, value),
-        lambda: (
-            known._replace(search=after),
-            tf.zeros([2 * pairs + 1], tf.float64),
-        ),
-    )
-    return Decision(known, accepted, pushed, accepted | failed, weights)
-
-
-def _is_good(search, trial, rounding) -> tf.Tensor:
-    """Whether the image on trial can become the next iterate as it is."""
-    first = tf.math.is_inf(search.start.value)
-    good = first | linesearch.satisfies(search, trial, rounding)
-    return good & linesearch.is_finite(trial)
-
-
-def _search_on(before, trial, rounding):
-    """The search one trial further; whether it must take this one, or fails."""
-    after = linesearch.advance(before, trial)
-    best = after.exhausted & (after.step == trial.step)
-    best &= linesearch.decreases(before, trial, rounding)
-    best &= linesearch.is_finite(trial)
-    failed = ~best & after.exhausted
-    return after, best, failed & (before.exhausted | (after.step == 0))
-
-
-def _remember(
-    known: Known, found: Found, epsilon: float
-) -> tuple[Known, tf.Tensor]:
-    """Move to an accepted image; keep the curvature met on the way, if any."""
-    scale = found.mixed / found.bent
-    convex = found.mixed > -epsilon * (found.step - found.mixed)
-    convex &= tf.math.is_finite(scale)
-    empty = tf.linalg.diag_part(known.mixed) == 0
-    along = tf.where(empty, tf.zeros_like(found.along), found.along)
-    change = along - known.along  # the pairs' products with y
-    length = tf.sqrt(found.square)
-    first = tf.math.divide_no_nan(tf.ones_like(length), length)
-    first = tf.where(known.scale > 0, known.scale, first)
-    same = known._replace(along=along, square=found.square, scale=first)
-
-    def pushed():
-        newest = tf.stack([found.step, found.change])[:, None]
-        below = change[0, :-1, None]
-        beside = change[1, None, :-1]
-        mixed = tf.concat([below, known.mixed[:-1, :-1]], 1)
-        bent = tf.concat([change[1, :-1, None], known.bent[:-1, :-1]], 1)
-        top = tf.concat([[[found.mixed]], tf.zeros_like(beside)], 1)
-        return same._replace(
-            along=tf.concat([newest, along[:, :-1]], 1),
-            mixed=tf.concat([top, mixed], 0),
-            bent=tf.concat([tf.concat([[[found.bent]], beside], 1), bent], 0),
-            scale=scale,
-        )
-
-    return tf.cond(convex, pushed, lambda: same), convex
-
-
-def _forget(known: Known, failed: tf.Tensor) -> Known:
-    """If the search has failed, start over with shorter steps."""
-    none = _emptied(known._replace(scale=0.1 * known.scale))
-    return tf.nest.map_structure(
-        lambda one, other: tf.where(failed, one, other), none, known
-    )
-
-
-def _emptied(known: Known) -> Known:
-    return known._replace(
-        along=tf.zeros_like(known.along),
-        mixed=tf.zeros_like(known.mixed),
-        bent=tf.zeros_like(known.bent),
-    )
-
-
-def _depart(known: Known, value: tf.Tensor) -> tuple[Known, tf.Tensor]:
-    """Begin a line search from the accepted image; its direction's weights."""
-    weights, slope = _direction(known)
-
-    def downhill():
-        steepest = tf.zeros_like(weights[:-1])
-        away = tf.concat([steepest, [-known.scale]], 0)
-        return _emptied(known), away, -known.scale * known.square
-
-    known, weights, slope = tf.cond(
-        slope < 0, lambda: (known, weights, slope), downhill
-    )
-    search = linesearch.start(value, slope)
-    return known._replace(search=search), weights
-
-
-def _direction(known: Known) -> tuple[tf.Tensor, tf.Tensor]:
-    """-H g as weights of steps, changes and gradient [2 m + 1]; its slope.
-
-    H g = c g + S q - c Y p,  p = R^-1 S'g,  q = R'^-1 ((D + c Y'Y) p - c Y'g)
-
-    with c the scale, S and Y the pairs, R `mixed`, D its diagonal (Byrd,
-    Nocedal, Schnabel, "Representations of quasi-Newton matrices", Math.
-    Programming 63, 1994, theorem 2.4). It is what the two-loop recursion
-    computes, but all large products come before, and all large sums after.
-    """
-    step, change = known.along[0, :, None], known.along[1, :, None]
-    diagonal = tf.linalg.diag_part(known.mixed)
-    ones = tf.cast(diagonal == 0, tf.float64)  # of the empty pairs
-    root = tf.linalg.set_diag(known.mixed, diagonal + ones)
-    p = tf.linalg.triangular_solve(root, step)
-    right = diagonal[:, None] * p
-    right += known.scale * (tf.matmul(known.bent, p) - change)
-    q = tf.linalg.triangular_solve(root, right, adjoint=True)
-    along = tf.concat([step, change, [[known.square]]], 0)
-    weights = tf.concat([-q, known.scale * p, [[-known.scale]]], 0)
-    return weights[:, 0], tf.reduce_sum(weights * along)
-
-
-def _nothing(history: int) -> Known:
-    """What is known before the first image."""
-    zero = tf.zeros([], tf.float64)
-    none = tf.zeros([history, history], tf.float64)
-    infinity = tf.constant(float("inf"), tf.float64)
-    search = linesearch.start(infinity, zero)
-    along = tf.zeros([2, history], tf.float64)
-    return Known(search, along, zero, none, none, zero)
-
-
-def _packed(known: Known) -> tf.Tensor:
-    """All of it as one float64 vector."""
-    flat = tf.nest.flatten(known)
-    return tf.concat(
-        [tf.reshape(tf.cast(each, tf.float64), [-1]) for each in flat], 0
-    )
-
-
-def _unpacked(numbers: tf.Tensor, history: int) -> Known:
-    """The vector's numbers by their names."""
-    shape = _nothing(history)
-    flat = tf.nest.flatten(shape)
-    parts = tf.split(numbers, [each.shape.num_elements() for each in flat])
-    pairs = zip(parts, flat, strict=True)
-    found = [
-        tf.cast(tf.reshape(part, each.shape), each.dtype)
-        for part, each in pairs
-    ]
-    return tf.nest.pack_sequence_as(shape, found)
 
 
 def _dots(rows: Sequence[tf.Tensor], image: tf.Tensor) -> tf.Tensor:
