@@ -448,3 +448,13 @@ def test_half_precision_has_the_costs_of_whole_on_real_weights(
                 tf.nest.flatten(costs), tf.nest.flatten(found[0]), strict=True
             ):
                 np.testing.assert_allclose(one, other, rtol=5e-3)
+
+
+def test_half_precision_of_no_slope_is_no_slope(tiny_kernels, pictures):
+    content, styles, blend, _ = start(pictures)
+    tool = engine(tiny_kernels, precision="mixed_float16").objective
+    targets = tool.targets(content, styles, blend)
+    numbers = transfer.Numbers(*map(tf.constant, (10.0, 0.0, 0.0, 0.0)))
+    costs, gradient = tool.evaluate(content, targets, numbers)
+    assert float(costs.total) == 0
+    np.testing.assert_array_equal(gradient, tf.zeros_like(gradient))

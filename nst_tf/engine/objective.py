@@ -386,7 +386,8 @@ class Objective(tf.Module):
             with tf.control_dependencies([back]):
                 stations, arrived = [here], [back + own(layer)]
         back = tf.gradients(stations, image, arrived)[0]
-        return back / scale if self._float16 else back
+        # Of slopes that are zero everywhere the scale is zero.
+        return tf.math.divide_no_nan(back, scale) if self._float16 else back
 
 
 def _fitted(slope: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
