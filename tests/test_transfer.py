@@ -9,7 +9,7 @@ import tensorflow as tf
 from conftest import kept
 
 from nst_tf.engine import transfer, vgg
-from nst_tf.engine.objective import Objective
+from nst_tf.engine.objective import Objective, Places
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.files import images, weights
 from nst_tf.formulas import losses, optimizers
@@ -93,18 +93,33 @@ def test_costs_are_the_formulas(tiny_kernels, pictures, adam):
     np.testing.assert_allclose(costs.total, total, rtol=1e-5)
 
 
-def test_content_beside_wasserstein_is_the_share_lost(tiny_kernels, pictures):
-    content, styles, blend, _ = start(pictures)
+def test_content_beside_wasserstein_has_the_paintings_size(
+    tiny_kernels, pictures
+):
+    content, (style,), _, _ = start(pictures)
+    styles = [style, tf.square(style)]
     objective = engine(tiny_kernels, statistic="wasserstein").objective
-    targets = objective.targets(content, styles, blend)
     image = tf.constant(pictures[0][None, ::-1])
     network = vgg.features_model(tiny_kernels, ["block4_conv2"])
-    aim, seen = (network(each)["block4_conv2"] for each in (content, image))
-    lost = np.mean(np.square(aim - seen)) / np.mean(np.square(aim))
-    costs = objective.costs(image, targets, NUMBERS)
-    np.testing.assert_allclose(costs.content, CONTENT_UNIT * lost, rtol=1e-4)
-    energy = objective.content_energy(targets)
-    np.testing.assert_allclose(energy, CONTENT_UNIT, rtol=1e-5)
+    aim, seen, *paintings = (
+        network(each)["block4_conv2"] for each in (content, image, *styles)
+    )
+    lost = np.mean(np.square(aim - seen))
+    sizes = [np.mean(np.square(each)) for each in paintings]
+    regions = np.zeros([2, *content.shape[1:3], 1], "float32")
+    regions[0, :, :16], regions[1, :, 16:] = 1, 1
+    left = 16 / content.shape[2]
+    for places, size in (
+        (Places(), 0.75 * sizes[0] + 0.25 * sizes[1]),
+        (Places(regions=regions), left * sizes[0] + (1 - left) * sizes[1]),
+    ):
+        targets = objective.targets(content, styles, [3.0, 1.0], places)
+        costs = objective.costs(image, targets, NUMBERS)
+        expected = CONTENT_UNIT * lost / size
+        np.testing.assert_allclose(costs.content, expected, rtol=1e-4)
+        energy = objective.content_energy(targets)
+        expected = CONTENT_UNIT * np.mean(np.square(aim)) / size
+        np.testing.assert_allclose(energy, expected, rtol=1e-4)
 
 
 def test_the_merged_styles_have_the_gradient_of_each_on_its_own(pictures, adam):

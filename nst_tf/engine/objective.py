@@ -4,7 +4,7 @@ Images are float32 `[1, h, w, 3]`, RGB in [0, 1]. Pure TensorFlow.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -130,22 +130,28 @@ class Objective(tf.Module):
         self._content_layers = dict(content_layers)
         self._style_layers = dict(style_layers)
         self._float16, self._scale = float16, scale
-        self._sight = sight = Sight(
-            network,
-            self._content_layers,
-            self._style_layers,
-            tile,
-            devices,
-            projections,
-            statistic,
-            order,
-            scale,
-            at_once,
-        )
         self._statistic = statistic
+        # Where their features are the unit of the content's, paintings are
+        # seen at its layers, too.
+        measured = self._content_layers if statistic.content_unit else {}
+        self._painted_layers = {**measured, **self._style_layers}
+
+        sight_of = functools.partial(
+            Sight,
+            network,
+            tile=tile,
+            devices=devices,
+            projections=projections,
+            statistic=statistic,
+            order=order,
+            scale=scale,
+            at_once=at_once,
+        )
+        self._sight = sight = sight_of(self._content_layers, self._style_layers)
+        paintings = sight_of((), self._painted_layers)
         self.features = AnySize(self._features)
         self._content = whole_or_tiled(sight.content)
-        self._style = whole_or_tiled(sight.style)
+        self._style = whole_or_tiled(paintings.style)
         self.evaluation = whole_or_tiled(self._evaluate, jit)
 
     def _features(self, image: tf.Tensor) -> Features:
@@ -171,8 +177,8 @@ class Objective(tf.Module):
 
         The gradient of sum_k w_k |G - G_k|^2 is that of the weighted mean of
         the G_k: several styles cost what one costs. With regions each style
-        has a cost of its own (Gatys et al., arXiv:1611.07865, section 4), and
-        `blend` is not asked for.
+        has a cost of its own (Gatys et al., arXiv:1611.07865, section 4),
+        `blend` is not asked for, and a mean is one by their areas.
         """
         kept: Features = {}
         if self._content_layers:
@@ -181,27 +187,24 @@ class Objective(tf.Module):
         if self._style_layers:
             masks = places.styles or [None] * len(styles)
             for style, mask in zip(styles, masks, strict=True):
-                own = Masks(style=self._weights(mask))
+                weights = _weights(mask, self._painted_layers)
+                own = Masks(style=weights)
                 found.append(self._style[self.tiled(style)](style, own))
+        regions = places.regions
         share = tf.cast(blend, tf.float32)
-        share /= tf.reduce_sum(share)
-        merged: Features = {}
-        for layer in self._style_layers if found else ():
-            moments = [own[layer] for own in found]
-            if places.regions is None:
-                parts = [share[k] * own for k, own in enumerate(moments)]
-                merged[layer] = functools.reduce(tf.add, parts)
-            else:
-                merged[layer] = tf.concat(moments, 0)
-        aims = {k: self._statistic.aim(own) for k, own in merged.items()}
-        targets = Targets(kept, aims, masks=self._masks(places))
-        if self._statistic.content_unit is None:
-            return targets
-        units = {
-            layer: tf.math.divide_no_nan(self._statistic.content_unit, energy)
-            for layer, energy in _energies(targets).items()
-        }
-        return targets._replace(content_units=units)
+        if regions is not None:
+            share = tf.reduce_mean(regions, [1, 2, 3])
+        share = tf.math.divide_no_nan(share, tf.reduce_sum(share))
+        aims, units, unit_of = {}, {}, self._statistic.content_unit
+        for layer in self._painted_layers if found else ():
+            moments = tf.concat([own[layer] for own in found], 0)
+            mean = tf.einsum("k,kab->ab", share, moments)[None]
+            if layer in self._style_layers:
+                own = mean if regions is None else moments
+                aims[layer] = self._statistic.aim(own)
+            if unit_of and layer in self._content_layers:
+                units[layer] = tf.reshape(unit_of(mean), [])
+        return Targets(kept, aims, units, self._masks(places))
 
     def _masks(self, places: Places) -> Masks:
         """What the masks come to at each layer."""
@@ -220,29 +223,28 @@ class Objective(tf.Module):
             areas[layer] = tf.where(count < sight_.FEWEST, 0.0, share)
         return Masks(
             {k: sight_.weights(painted, k) for k in self._content_layers},
-            self._weights(regions),
+            _weights(regions, self._style_layers),
             areas,
             tf.cast(painted > 0, tf.float32),
             tf.reduce_mean(painted),
         )
 
-    def _weights(self, mask) -> Features:
-        """A mask at the style's layers."""
-        layers = () if mask is None else self._style_layers
-        return {layer: sight_.weights(mask, layer) for layer in layers}
-
     def content_energy(self, targets: Targets) -> tf.Tensor:
         """The content cost of features that are zero everywhere, a scalar."""
-        return self._content_cost(_energies(targets), targets)
+        masks = targets.masks.content
+        energies = {
+            layer: losses.content_cost(
+                seen, tf.zeros_like(seen), sight_.flat(masks.get(layer))
+            )
+            for layer, seen in targets.content.items()
+        }
+        return self._content_cost(energies, targets)
 
     def _content_cost(self, costs: Features, targets: Targets) -> tf.Tensor:
         """sum_l lambda_l J_content_l, each in the statistic's unit if any."""
         units = targets.content_units
-        weights = self._content_layers
-        if units:
-            costs = {layer: units[layer] * costs[layer] for layer in weights}
-            return _weighted(costs, weights)
-        return _weighted(costs, weights) / self._scale**2
+        costs = {k: units.get(k, 1.0) * cost for k, cost in costs.items()}
+        return _weighted(costs, self._content_layers) / self._scale**2
 
     def costs(
         self, image: tf.Tensor, targets: Targets, numbers: Numbers
@@ -390,22 +392,17 @@ class Objective(tf.Module):
         return tf.math.divide_no_nan(back, scale) if self._float16 else back
 
 
+def _weights(mask: tf.Tensor | None, layers: Iterable[str]) -> Features:
+    """A mask at some layers."""
+    if mask is None:
+        return {}
+    return {layer: sight_.weights(mask, layer) for layer in layers}
+
+
 def _fitted(slope: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Float16 of a largest of 16, and what the largest was."""
     most = tf.reduce_max(tf.abs(slope))
     return tf.cast(tf.math.divide_no_nan(16.0, most) * slope, tf.float16), most
-
-
-def _energies(targets: Targets) -> Features:
-    """The content cost of each layer's features that are zero everywhere."""
-    return {
-        layer: losses.content_cost(
-            seen,
-            tf.zeros_like(seen),
-            sight_.flat(targets.masks.content.get(layer)),
-        )
-        for layer, seen in targets.content.items()
-    }
 
 
 def _weighted(terms: Features, weights: Mapping[str, float]) -> tf.Tensor:

@@ -17,8 +17,8 @@ from nst_tf.formulas import losses
 # is left, the variance as a whole. 128 of block 4's 512 hold 91 to 95 % of it.
 RANK = 128
 RIDGE = 1e-3  # of the mean variance: keeps a root's slope finite
-# Bring the costs of features in the painting's own size, and of content in its
-# own, to where the course's are, so that their weights mean about the same.
+# Bring the costs of features in the painting's own size to where the course's
+# are, so that their weights mean about the same.
 UNIT, CONTENT_UNIT = 2e5, 1e4
 _TINY, _LEAST = 1e-12, 1e-6  # variances of features of size 1: none, hardly any
 
@@ -31,14 +31,14 @@ class Statistic(NamedTuple):
         at once -> moments [n, m, m].
       aim: a painting's moments -> what its cost needs, computed once.
       cost: (aim, moments of a picture) -> [n], 0 where they agree.
-      content_unit: what it costs to see nothing of the content at a layer of
-        weight 1; None: as much as its features make of it.
+      content_unit: a painting's moments at a content layer -> [n], what the
+        content's costs are multiplied by; None: they stay what they are.
     """
 
     moments: Callable[[tf.Tensor, tf.Tensor | None, bool], tf.Tensor]
     aim: Callable[[tf.Tensor], Any]
     cost: Callable[[Any, tf.Tensor], tf.Tensor]
-    content_unit: float | None
+    content_unit: Callable[[tf.Tensor], tf.Tensor] | None
 
 
 class Gaussian(NamedTuple):
@@ -61,10 +61,7 @@ class Gaussian(NamedTuple):
 
 def gaussian(moments: tf.Tensor) -> Gaussian:
     """What `wasserstein_cost` needs of moments [n, c + 1, c + 1]."""
-    squares = tf.linalg.trace(moments[..., :-1, :-1])
-    squares /= tf.cast(tf.shape(moments)[-1] - 1, moments.dtype)
-    # Of a layer that sees nothing at all there is no size.
-    size = tf.sqrt(tf.where(squares > 0, squares, tf.ones_like(squares)))
+    size = tf.sqrt(_mean_square(moments))
     mean, covariance = _mean_and_covariance(moments, size)
     variances, basis = tf.linalg.eigh(tf.cast(covariance, tf.float64))
     variances = tf.maximum(variances, 0.0)
@@ -76,6 +73,15 @@ def gaussian(moments: tf.Tensor) -> Gaussian:
         tf.cast(tf.sqrt(variances[..., -rank:]), moments.dtype),
         tf.cast(tf.reduce_sum(variances[..., :-rank], -1), moments.dtype),
     )
+
+
+def content_unit(moments: tf.Tensor) -> tf.Tensor:
+    """Of costs 1/4 mean (a_C - a_G)^2, in the painting's own size: [n].
+
+    CONTENT_UNIT times the mean squared difference, as a share of the mean
+    square that the painting's features have there.
+    """
+    return 4.0 * CONTENT_UNIT / _mean_square(moments)
 
 
 def wasserstein_cost(style: Gaussian, moments: tf.Tensor) -> tf.Tensor:
@@ -129,6 +135,13 @@ def trace_of_root(matrices: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reduce_sum(roots, -1), matrices.dtype), gradient
 
 
+def _mean_square(moments: tf.Tensor) -> tf.Tensor:
+    """[n], of all features; 1 of a layer that sees nothing at all."""
+    squares = tf.linalg.trace(moments[..., :-1, :-1])
+    squares /= tf.cast(tf.shape(moments)[-1] - 1, moments.dtype)
+    return tf.where(squares > 0, squares, tf.ones_like(squares))
+
+
 def _mean_and_covariance(
     moments: tf.Tensor, size: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -156,6 +169,6 @@ STATISTICS = {
         losses.mean_gram, lambda moments: moments, _gram_cost, None
     ),
     "wasserstein": Statistic(
-        losses.mean_moments, gaussian, wasserstein_cost, CONTENT_UNIT
+        losses.mean_moments, gaussian, wasserstein_cost, content_unit
     ),
 }
