@@ -8,6 +8,7 @@
 
 import dataclasses
 import inspect
+import itertools
 import math
 import re
 import types
@@ -29,26 +30,16 @@ Pictures in are paths, encoded bytes, Pillow images or arrays; arrays are
 uint8, or float in [0, 1], as `[h, w]`, `[h, w, 3]` or `[h, w, 4]`, RGB.
 A mistake is a `ValueError` that names the argument in backticks.
 """
+LISTS = "Args", "Attributes", "Raises"
+SECTIONS = (*LISTS, "Returns", "Yields")
 
 
 def page() -> str:
     """The whole page, as Markdown."""
     parts = [INTRODUCTION]
     for name in sorted(nst_tf.__all__, key=str.lower):
-        value = getattr(nst_tf, name)
-        if isinstance(value, types.ModuleType):
-            parts += [f"## {name}\n", described(value)]
-            for key, function in own_functions(value).items():
-                parts += [entry(f"{name}.{key}", function, "###")]
-        elif isinstance(value, type):
-            parts += [f"## {name}\n", described(value)]
-            parts += [table() if value is Options else ""]
-            for key, member in vars(value).items():
-                if is_documented(key, member):
-                    parts += [entry(f"{name}.{key}", member, "###")]
-        else:
-            parts += [entry(name, value, "##")]
-    return "\n".join(part for part in parts if part)
+        parts += [entry(name, getattr(nst_tf, name))]
+    return "\n".join(parts)
 
 
 def own_functions(module: types.ModuleType) -> dict:
@@ -62,65 +53,102 @@ def own_functions(module: types.ModuleType) -> dict:
     }
 
 
-def is_documented(name: str, member) -> bool:
-    """Whether it is a method or property for users."""
+def own_members(owner: type) -> dict:
+    """The methods and properties of a class that are for users."""
     kinds = types.FunctionType, property, classmethod
-    return isinstance(member, kinds) and not name.startswith("_")
+    return {
+        key: value
+        for key, value in vars(owner).items()
+        if isinstance(value, kinds) and not key.startswith("_")
+    }
 
 
-def entry(name: str, value, level: str) -> str:
-    """Heading, signature and docstring."""
-    if isinstance(value, property):
-        return f"{level} {name}\n\n{described(value)}"
+def entry(name: str, value) -> str:
+    """A heading, the call, what the docstring says, and what belongs to it."""
+    text, sections = read(value)
+    parts = [f"## {name}", text]
+    items = told(sections)
+    if isinstance(value, types.ModuleType):
+        items += members(name, own_functions(value))
+    elif isinstance(value, type):
+        items = told(sections, f"{name}.") + members(name, own_members(value))
+    else:
+        parts = [f"## {name}", f"`{call(name, value)}`", text]
+    parts += [table()] if value is Options else []
+    parts += ["\n".join(items)] if items else []
+    return "\n\n".join(parts) + "\n"
+
+
+def members(owner: str, values: dict) -> list[str]:
+    """What belongs to a module or a class, an item of a list each."""
+    lines = []
+    for key, value in values.items():
+        name = f"{owner}.{key}"
+        head = name if isinstance(value, property) else call(name, value)
+        text, sections = read(value)
+        lines += [f"- `{head}`: {' '.join(text.split())}"]
+        lines += [f"  {line}" for line in told(sections)]
+    return lines
+
+
+def call(name: str, value) -> str:
+    """How a function is called."""
     function = getattr(value, "__func__", value)
     parameters = [
         parameter.replace(annotation=parameter.empty)
         for key, parameter in inspect.signature(function).parameters.items()
         if key not in ("self", "cls")
     ]
-    signature = str(inspect.Signature(parameters))
-    return (
-        f"{level} {name}\n\n```python\n{name}{signature}\n```\n\n"
-        f"{described(value)}"
-    )
+    return f"{name}{inspect.Signature(parameters)}"
 
 
-def described(value) -> str:
-    """A docstring in Google's form as Markdown."""
-    lines, inside = [], False
+def read(value) -> tuple[str, dict[str, list[str]]]:
+    """A docstring in Google's form: its text, and the lines of each section."""
+    text: list[str] = []
+    sections: dict[str, list[str]] = {}
+    lines = text
     for line in (inspect.getdoc(value) or "").splitlines():
-        if re.fullmatch(r"(Args|Attributes|Raises|Returns|Yields):", line):
-            lines += [f"**{line.removesuffix(':')}**", ""]
-            inside = line not in ("Returns:", "Yields:")
+        if line.removesuffix(":") in SECTIONS and line.endswith(":"):
+            lines = sections.setdefault(line.removesuffix(":"), [])
+        else:
+            lines.append(line)
+    return "\n".join(text).strip(), sections
+
+
+def told(sections: dict[str, list[str]], owner: str = "") -> list[str]:
+    """Items of a list: arguments, what comes back, what is raised."""
+    items = []
+    for title, lines in sections.items():
+        whole = " ".join(" ".join(lines).split())
+        if title not in LISTS:
+            items += [f"- {title}: {whole}"]
             continue
-        item = re.match(r"  ([\w*]+): (.*)", line) if inside else None
-        if item:
-            line = f"- `{item[1]}`: {item[2]}"
-        elif inside and line.startswith("    "):
-            line = line[2:]
-        elif line.startswith("  ") and not line.startswith("   "):
-            line = line[2:]
-        lines.append(line)
-    return "\n".join(lines) + "\n"
+        before = "Raises " if title == "Raises" else ""
+        of = owner if title == "Attributes" else ""
+        pairs = []
+        for line in lines:
+            name = re.match(r"  ([\w*]+): (.*)", line)
+            if name:
+                pairs += [(name[1], name[2])]
+            elif line.strip():
+                pairs[-1] = pairs[-1][0], f"{pairs[-1][1]} {line.strip()}"
+        for about, same in itertools.groupby(pairs, key=lambda pair: pair[1]):
+            names = ", ".join(f"`{of}{name}`" for name, _ in same)
+            items += [f"- {before}{names}: {about}"]
+    return items
 
 
 def table() -> str:
     """The options, group by group."""
-    parts = []
+    rows = ["| option | default | |", "| --- | --- | --- |"]
     for group, title in GROUPS.items():
-        rows = [
+        own = [
             f"| `{field.name}` | {default_of(field)} | {about(field)} |"
             for field in dataclasses.fields(Options)
             if field.metadata["group"] == group
         ]
-        if rows:
-            parts += [
-                f"**{title}**\n",
-                "| | default | |",
-                "| --- | --- | --- |",
-            ]
-            parts += [*rows, ""]
-    return "\n".join(parts)
+        rows += [f"| **{title}** | | |", *own] if own else []
+    return "\n".join(rows)
 
 
 def default_of(field: dataclasses.Field) -> str:

@@ -21,16 +21,20 @@ def test_every_public_name_and_option_has_its_place():
 
 
 def test_everything_public_has_a_docstring():
-    blocks = write_api.page().split("\n## ")[1:]
-    blocks = [part for block in blocks for part in block.split("\n### ")]
+    _, *blocks = write_api.page().split("\n## ")
     for block in blocks:
-        name, _, rest = block.partition("\n")
-        *_, about = rest.rpartition("```\n")
-        assert len(about.strip()) > 10, f"{name} says nothing"
+        name, about, *items = block.strip().split("\n\n")
+        if about.startswith(f"`{name}("):
+            about = items.pop(0)
+        assert len(about) > 10, f"{name} says nothing"
+        for line in "\n".join(items).splitlines():
+            if line.startswith(f"- `{name}."):
+                _, _, about = line.partition("`: ")
+                assert len(about) > 10, f"{line} says nothing"
 
 
 def test_docstrings_become_markdown():
-    def example(one, *, two=2, **rest):
+    def example(one, *, two=2, three=3, **rest):
         """Does it.
 
         More of it.
@@ -38,16 +42,31 @@ def test_docstrings_become_markdown():
         Args:
           one: a thing,
             over two lines.
+          two: numbers.
+          three: numbers.
           **rest: others.
 
         Returns:
           What came of it,
           and more.
+
+        Raises:
+          ValueError: none.
         """
 
-    assert write_api.entry("example", example, "##") == (
-        "## example\n\n```python\nexample(one, *, two=2, **rest)\n```\n\n"
-        "Does it.\n\nMore of it.\n\n**Args**\n\n"
-        "- `one`: a thing,\n  over two lines.\n- `**rest`: others.\n\n"
-        "**Returns**\n\nWhat came of it,\nand more.\n"
+    arguments = (
+        "- `one`: a thing, over two lines.\n"
+        "- `two`, `three`: numbers.\n"
+        "- `**rest`: others.\n"
+        "- Returns: What came of it, and more.\n"
+        "- Raises `ValueError`: none.\n"
+    )
+    called = "example(one, *, two=2, three=3, **rest)"
+    assert write_api.entry("example", example) == (
+        f"## example\n\n`{called}`\n\nDoes it.\n\nMore of it.\n\n{arguments}"
+    )
+    lines = write_api.members("owner", {"example": example})
+    inside = "".join(f"  {line}\n" for line in arguments.splitlines())
+    assert "\n".join(lines) + "\n" == (
+        f"- `owner.{called}`: Does it. More of it.\n{inside}"
     )

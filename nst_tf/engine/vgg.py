@@ -46,7 +46,7 @@ class Convolution(keras.layers.Conv2D):
     That gradient is a convolution too, by the turned kernel, and the
     convolution is the gradient of that one: TensorFlow has two operations
     for either. Which one is faster depends on the machine, by as much as 2
-    (`devices.transposed`, docs/performance.md). A turned kernel is a weight,
+    (`devices.transposed`, docs/lab.md). A turned kernel is a weight,
     the layer's third: to turn it in every step takes longer than small
     pictures can spare.
 

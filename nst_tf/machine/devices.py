@@ -88,7 +88,7 @@ def transposed(asked: str = "auto", tiled: bool = False) -> tuple[bool, bool]:
     Whether the one, and whether the other, should be computed as the gradient
     of the opposite convolution. oneDNN lays a kernel out anew for a gradient;
     for a convolution in float32 it takes it as it comes, at down to half the
-    speed (docs/performance.md). In bfloat16 it is small pictures that gain;
+    speed (docs/lab.md). In bfloat16 it is small pictures that gain;
     and of every shape of tile oneDNN keeps memory for the gradient.
     TensorFlow's own code is at its best with convolutions, and so may GPUs be.
     """

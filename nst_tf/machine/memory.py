@@ -50,7 +50,7 @@ TILES = (2048, 1536, 1024, 768, 512, 384, 256, 128)
 SMALL = 512  # smaller tiles take twice the time and more: pairs go first
 SHARE = 0.8  # of the memory there is: others live there, too
 # Bytes for pairs of L-BFGS where `auto` decides, and how few it keeps before
-# memory is short: docs/performance.md tells what more would gain.
+# memory is short: docs/lab.md tells what more would gain.
 ROOM = 1.5e9
 FEW = 2
 
