@@ -300,7 +300,16 @@ def test_frames_go_from_coarse_to_fine(tiny_weights_everywhere, path, style):
     options = QUICK.replace(scales=2)
     job = paint.prepare(path, style, options, Settings(frame_steps=4))
     results = [p.result for p in paint.frames(job) if p.done]
-    assert [list(r.schedule) for r in results[:3]] == [[6, 6], [4, 4], [4, 4]]
+    assert [list(r.schedule) for r in results[:3]] == [[6, 6], [6, 4], [6, 4]]
+
+
+@pytest.mark.parametrize(("new", "steps"), [(0.0, 5), (0.5, 15), (0.9, 20)])
+def test_the_more_is_new_the_more_steps(path, style, new, steps):
+    options = QUICK.replace(scales=2, steps=20)
+    plan = paint.prepare(path, style, options, Settings()).first.plan
+    known = np.ones([10, 10], "float32")
+    known[: round(10 * new)] = 0
+    assert paint._shortened(plan, Settings(), known).schedule == [20, steps]
 
 
 def test_a_cut_begins_anew(tiny_weights_everywhere, tmp_path, style):

@@ -22,6 +22,7 @@ import numpy as np
 from nst_tf.engine import coloring
 from nst_tf.engine.objective import Anchor, Places
 from nst_tf.files import images, record, sizes
+from nst_tf.machine.plan import Plan
 from nst_tf.request.networks import NETWORKS
 from nst_tf.request.options import Options
 from nst_tf.stylization import inputs as inputs_
@@ -33,6 +34,7 @@ from nst_tf.video.folder import Folder
 from nst_tf.video.settings import Settings
 
 NEW = 2  # times that a pixel counts of which nothing is known
+FINEST = 0.25  # share of the steps of the finest scale, if nothing is new
 
 
 class Job(NamedTuple):
@@ -227,15 +229,9 @@ def _inputs(
 ) -> Inputs:
     """What the verb takes to paint this frame."""
     options, settings = job.first.options, job.settings
-    steps = options.steps
-    if moved:
-        own = settings.frame_steps
-        steps = -(-steps // 2) if own is None else own
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # told at the first
-        inputs = inputs_.prepare(
-            content, job.style, options=options.replace(steps=steps)
-        )
+        inputs = inputs_.prepare(content, job.style, options=options)
     image = inputs.image
     nothing = np.zeros(content.shape[:2], "float32")
     known, held_to = nothing, Anchor(content, nothing, settings.temporal_weight)
@@ -254,9 +250,21 @@ def _inputs(
     return dataclasses.replace(
         inputs,
         image=image,
+        plan=_shortened(inputs.plan, settings, known) if moved else inputs.plan,
         places=_counted(inputs, known),
         anchor=held_to,
     )
+
+
+def _shortened(plan: Plan, settings: Settings, known: np.ndarray) -> Plan:
+    """Fewer steps at the finest scale, where there is a start already."""
+    *coarse, (height, width, steps) = plan.scales
+    if settings.frame_steps is not None:
+        steps = settings.frame_steps
+    else:
+        share = FINEST + 1 - float(known.mean())
+        steps = math.ceil(steps * min(share, 1))
+    return plan._replace(scales=(*coarse, (height, width, steps)))
 
 
 def _counted(inputs: Inputs, known: np.ndarray) -> Places | None:

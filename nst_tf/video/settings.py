@@ -29,7 +29,7 @@ class Settings:
     """
 
     temporal_weight: float = _setting(
-        1000.0,
+        100.0,
         "weight of the difference to the frame before, brought to where "
         "things have moved; 0: nothing holds a frame but its start",
         0,
@@ -45,8 +45,8 @@ class Settings:
     )
     frame_steps: int | None = _setting(
         None,
-        "--steps of a frame that starts from the one before; half of them by "
-        "default",
+        "steps at the finest scale of a frame that starts from the one before; "
+        "by default a quarter of a picture's, and the more, the more is new",
         0,
         10**7,
         first=False,
