@@ -50,16 +50,16 @@ def flows() -> None:
         for preset in flow.PRESETS:
             rows = [
                 compared(greys[k], greys[k - 1], drawn.flow[k],
-                         drawn.visible[k], flow.estimator(preset))
+                         drawn.visible[k], preset)
                 for k in range(1, 12)
             ]  # fmt: skip
             told = " ".join(f"{value:.3f}" for value in np.mean(rows, 0))
             print(f"  {preset:<10} {told}")
 
 
-def compared(now, before, truth, visible, dis) -> list[float]:
+def compared(now, before, truth, visible, preset) -> list[float]:
     started = time.process_time()
-    moved = flow.motion(now, before, dis)
+    moved = flow.motion(now, before, preset)
     seconds = time.process_time() - started
     error = np.hypot(*np.moveaxis(moved.flow - truth, -1, 0))
     believed = moved.believed
@@ -110,7 +110,7 @@ def beside_itself(path: str, style: str, given: dict[str, str]) -> None:
     base = presets.read(preset) if preset else {}
     options = Options.from_dict(presets.merge(base, pictures))
     job = paint.prepare(path, style, options, Settings(**own))
-    dis, before = flow.estimator(), (np.empty(0), np.empty(0))
+    before = np.empty(0), np.empty(0)
     started = time.monotonic()
     print("frame        s style-cost colours least-colours brightness to-last")
     painted = []
@@ -122,7 +122,7 @@ def beside_itself(path: str, style: str, given: dict[str, str]) -> None:
         one, ended = painted[k]
         grey, apart = flow.grey(content), np.nan
         if not one.cut:
-            moved = flow.motion(grey, before[0], dis)
+            moved = flow.motion(grey, before[0])
             warped = flow.warp(before[1], moved.flow)
             apart = np.mean((warped - one.image)[moved.believed] ** 2)
         before = grey, one.image.astype("float32")

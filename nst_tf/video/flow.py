@@ -15,6 +15,9 @@ import numpy as np
 
 PRESETS = ("ultrafast", "fast", "medium")
 STEPS = 64  # of a patch, at most; as preset, 25, large motion is lost
+COARSER = 4, 2, 1  # parts of the size at which it is estimated in turn
+LEAST = 48  # pixels, of a shorter side: smaller pictures tell nothing
+PATCH = 16  # pixels: on a shorter side the search crashes
 # Two frames of one shot show mostly the same things in other places.
 SAME_GREY = 0.1  # of the range: what moved keeps its grey to within this
 SAME_SHOT = 0.3  # share of the pixels of which that must be true
@@ -55,11 +58,41 @@ def grey(rgb: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.rint(255 * luma.clip(0, 1)).astype("uint8"))
 
 
-def motion(now: np.ndarray, before: np.ndarray, dis: Any) -> Motion:
+def motion(
+    now: np.ndarray, before: np.ndarray, preset: str = "medium"
+) -> Motion:
     """From this frame back to an earlier one, both as `grey` gives them."""
-    back, ahead = dis.calc(now, before, None), dis.calc(before, now, None)
+    back, ahead = _found(now, before, preset), _found(before, now, preset)
     visible = in_sight(back, ahead)
     return Motion(back, visible, visible & ~edges(back))
+
+
+def _found(one: np.ndarray, other: np.ndarray, preset: str) -> np.ndarray:
+    """Flow from one grey to the other, from coarse to fine.
+
+    The search has a pyramid of its own, but what is small and goes far is
+    lost in it; to begin from what a smaller picture gave finds more of that.
+    """
+    import cv2
+
+    height, width = one.shape
+    more = [(0, max(0, PATCH - side)) for side in one.shape]
+    one, other = (np.pad(grey, more, "edge") for grey in (one, other))
+    found: Any = None
+    for part in COARSER:
+        size = tuple(side // part for side in one.shape[::-1])
+        if part > 1 and min(size) < LEAST:
+            continue
+        pair = [
+            cv2.resize(x, size, interpolation=cv2.INTER_AREA)
+            for x in (one, other)
+        ]
+        if found is not None:
+            grown = np.divide(size, found.shape[1::-1], dtype="float32")
+            found = cv2.resize(found, size) * grown
+        # A search that has seen pictures of one size may crash on another.
+        found = estimator(preset).calc(*pair, found)
+    return found[:height, :width]
 
 
 def in_sight(back: np.ndarray, ahead: np.ndarray) -> np.ndarray:

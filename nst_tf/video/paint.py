@@ -153,12 +153,12 @@ def frames(
       `Painted`, its last one for each frame `done`. Leaving the loop stops
       the run; so does a frame whose cost diverges, which is not kept.
     """
-    dis, reach = flow.estimator(), job.settings.distances[-1]
+    reach = job.settings.distances[-1]
     past: collections.deque[_Past] = collections.deque(maxlen=reach)
     for number, frame in enumerate(clips.frames(job.clip)):
         content = images.resize(_unit(frame.rgb), job.first.plan.size)
         grey = flow.grey(content)
-        moved = _moved(grey, past, job.settings.distances, dis)
+        moved = _moved(grey, past, job.settings.distances)
         cut = not past or flow.is_cut(grey, past[-1].grey, moved[1])
         if cut:
             past.clear()
@@ -211,11 +211,10 @@ def _moved(
     grey: np.ndarray,
     past: Past,
     distances: Sequence[int],
-    dis: Any,
 ) -> dict[int, flow.Motion]:
     """How this frame came of each of the earlier ones, by distance."""
     return {
-        far: flow.motion(grey, past[-far].grey, dis)
+        far: flow.motion(grey, past[-far].grey)
         for far in distances
         if far <= len(past)
     }
