@@ -16,8 +16,13 @@ FIXED = ("ui-monospace", "monospace")
 TITLE = "nst_tf: paint a photograph in the manner of a painting"
 STYLE = Path(__file__).with_name("page.css")
 START = "paint"  # the preset that the form begins with
-
-
+_THUMBNAILS: dict[str, Any] = {  # of a gallery: to click on, no more
+    "fit_columns": False,
+    "object_fit": "cover",
+    "allow_preview": False,
+    "interactive": False,
+    "buttons": [],
+}
 PAPERS = (
     "15x10cm@300dpi",
     "30x20cm@300dpi",
@@ -156,13 +161,9 @@ def _samples(label: str, paths: Sequence[Path]) -> gr.Gallery:
         label=label,
         show_label=False,
         columns=3,
-        fit_columns=False,
-        object_fit="cover",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
         visible=bool(paths),
         elem_classes="samples",
+        **_THUMBNAILS,
     )
 
 
@@ -302,14 +303,10 @@ def _results() -> dict[str, Any]:
     gallery = gr.Gallery(
         label="Your pictures",
         columns=4,
-        fit_columns=False,
-        object_fit="cover",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
         visible=False,
         elem_id="gallery",
         elem_classes="pictures",
+        **_THUMBNAILS,
     )
     with gr.Accordion("What made this?", open=False, elem_id="what"):
         dropped = gr.File(
