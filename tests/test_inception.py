@@ -1,5 +1,6 @@
 """Inception V3 against keras.applications, and through all of nst_tf."""
 
+import functools
 import json
 import warnings
 
@@ -75,7 +76,9 @@ def test_a_file_of_keras_gives_the_features_of_keras(theirs, file, pictures):
         assert size > 0
 
 
-def test_another_networks_file_is_refused(file):
+def test_another_networks_file_is_refused(file, monkeypatch):
+    small = functools.partial(keras.applications.VGG16, input_shape=(32, 32, 3))
+    monkeypatch.setattr(keras.applications, "VGG16", small)  # its top: 1.5 GB
     with pytest.raises(ValueError, match="applications.VGG16 reads.*is not"):
         weights.load(str(file), 0, "vgg16")
 
