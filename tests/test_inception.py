@@ -124,7 +124,8 @@ def test_it_paints(pictures, changes, tmp_path):
 def test_it_is_exported(pictures, tmp_path):
     content, style = (np.tile(picture, (2, 2, 1)) for picture in pictures)
     content, style = (np.uint8(255 * p) for p in (content, style))
-    options = QUICK.replace(optimizer="adam", history=None)
+    changes = {"optimizer": "adam", "history": None}
+    options = QUICK.replace(**changes, style_layers="conv1:1e6")
     nst_tf.export(tmp_path / "1", options=options)
     loaded = tf.saved_model.load(str(tmp_path / "1"))
     there = loaded.stylize(tf.constant(content), tf.constant(style))
