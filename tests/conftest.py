@@ -3,6 +3,7 @@
 import atexit
 import functools
 import gc
+import inspect
 import os
 import shutil
 import tempfile
@@ -22,6 +23,11 @@ from nst_tf.request.networks import LAYERS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY_WIDTHS = (4, 6, 8, 8, 8)  # of the five blocks
+
+
+def pytest_collection_finish():
+    """TensorFlow and Keras are not looked through for what can be freed."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -90,11 +96,13 @@ def kept(build):
 
     A trace takes seconds, and serves pictures of every size (`test_tracing`).
     """
-    made = {}
+    made, signature = {}, inspect.signature(build)
 
     @functools.wraps(build)
     def found(kernels, *arguments, **named):
-        key = id(kernels), repr(arguments), repr(sorted(named.items()))
+        given = signature.bind(None, *arguments, **named)
+        given.apply_defaults()
+        key = id(kernels), repr(given)
         if key not in made:
             while len(made) >= 8:
                 made.pop(next(iter(made)))

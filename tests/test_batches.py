@@ -387,7 +387,7 @@ def test_workers_that_die(folder, stubbed):
     before = {name: os.stat(f"painted/{name}.png") for name in good}
     Path("photos/kill.png").rename("photos/mended.png")
     Path("photos/bad.png").unlink()
-    again = paint()
+    again = paint(device="cpu")
     assert [one.job.name for one in again if one.painted] == ["mended_x.png"]
     for name, about in before.items():
         assert os.stat(f"painted/{name}.png") == about
@@ -405,7 +405,7 @@ def test_one_worker_alone_with_a_killer(folder, stubbed):
 @needs_dask
 def test_a_full_disk_stops_clean(folder, stubbed):
     with pytest.raises(stream.Stopped, match="File too large"):
-        paint("full", workers=1)
+        paint("full", workers=1, device="cpu")
     assert set(outputs()) < {"a_x", "b_x", "full_x"}
     assert "full_x" not in outputs()
     assert not list(Path("painted").glob("**/.*.part"))

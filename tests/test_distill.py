@@ -4,11 +4,13 @@ import json
 import re
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import distill
 import numpy as np
 import pytest
 import tensorflow as tf
+import training
 from crops import crop, varied
 from networks import (
     BITS,
@@ -23,6 +25,7 @@ from networks import (
 )
 from training import Training, write
 
+from nst_tf.engine import vgg
 from nst_tf.formulas import losses
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +53,15 @@ def photographs(pictures):
     return [np.uint8(255 * picture) for picture in pictures]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_pairs():
+    """Painters that are quick to trace."""
+    few = training.DEFAULTS.replace(history=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "DEFAULTS", few)
+        yield
+
+
 @pytest.fixture
 def exact(monkeypatch):
     """Files hold all of float16's bits: few channels even out no rounding."""
@@ -60,6 +72,30 @@ def started(settings, tiny_kernels, photographs):
     training = Training(tiny_kernels, settings)
     training.begin(photographs)
     return training
+
+
+class Trained(NamedTuple):
+    """A training, what it told, and its errors at first and in the end."""
+
+    training: Training
+    reports: list
+    before: dict
+    after: dict
+    checkpoint: Path  # of the fourth of six rounds
+
+
+@pytest.fixture(scope="module")
+def trained(settings, tiny_kernels, photographs, tmp_path_factory):
+    training = started(settings, tiny_kernels, photographs)
+    training.hold_out(photographs)
+    before = training.held_out_errors()
+    checkpoint, reports = tmp_path_factory.mktemp("trained") / "a.npz", []
+    for k in range(6):
+        if k == 4:
+            training.save(checkpoint)
+        reports.append(training.go_on(photographs, k / 6))
+    after = training.held_out_errors()
+    return Trained(training, reports, before, after, checkpoint)
 
 
 def test_varied_crops_show_no_edge_of_a_picture():
@@ -118,8 +154,6 @@ def test_shortened_numbers_are_near_and_pack():
 
 
 def test_teacher_features_are_the_packages(tiny_kernels, pictures):
-    from nst_tf.engine import vgg
-
     image = tf.constant(pictures[0][None])
     model = vgg.features_model(tiny_kernels, TAUGHT, "avg")
     parts = teacher_parts(tiny_kernels)
@@ -129,13 +163,9 @@ def test_teacher_features_are_the_packages(tiny_kernels, pictures):
 
 
 def test_training_learns_and_what_it_writes_is_what_it_saw(
-    settings, tiny_kernels, photographs, tmp_path, exact
+    trained, tmp_path, exact
 ):
-    training = started(settings, tiny_kernels, photographs)
-    training.hold_out(photographs)
-    before = training.held_out_errors()
-    reports = [training.go_on(photographs, k / 6) for k in range(6)]
-    after = training.held_out_errors()
+    training, reports, before, after, _ = trained
     assert np.mean([after[key] / before[key] for key in before]) < 0.97
     assert "painted" in reports[-1] and "painted" not in reports[0]
     # Embedded features in the student, projected ones from the file: the
@@ -154,34 +184,25 @@ def test_training_learns_and_what_it_writes_is_what_it_saw(
         np.testing.assert_allclose(found, wanted, rtol=0.1)
 
 
-def test_resumed_is_uninterrupted(
-    settings, tiny_kernels, photographs, tmp_path
-):
-    whole = started(settings, tiny_kernels, photographs)
-    for k in range(4):
-        if k == 2:
-            whole.save(tmp_path / "checkpoint.npz")
-        whole.go_on(photographs, k / 10)
-    again = Training.load(tmp_path / "checkpoint.npz", tiny_kernels)
-    for k in (2, 3):
-        again.go_on(photographs, k / 10)
+def test_resumed_is_uninterrupted(trained, tiny_kernels, photographs):
+    whole = trained.training
+    again = Training.load(trained.checkpoint, tiny_kernels)
+    for k in (4, 5):
+        again.go_on(photographs, k / 6)
     np.testing.assert_array_equal(whole.student.vector, again.student.vector)
     np.testing.assert_array_equal(whole.average, again.average)
     assert whole.curve == again.curve
 
 
-def test_a_changed_setting_is_on_record(
-    settings, tiny_kernels, photographs, tmp_path
-):
-    training = started(settings, tiny_kernels, photographs)
-    training.save(tmp_path / "checkpoint.npz")
+def test_a_changed_setting_is_on_record(trained, tiny_kernels):
     again = Training.load(
-        tmp_path / "checkpoint.npz",
+        trained.checkpoint,
         tiny_kernels,
         **dict([distill.change_of("gram_weight=2")]),
     )
     assert again.settings.gram_weight == 2.0
-    assert again.curve == [{"step": 0, "changed": {"gram_weight": 2.0}}]
+    change = {"step": 40, "changed": {"gram_weight": 2.0}}
+    assert again.curve == [*trained.training.curve[:4], change]
     with pytest.raises(ValueError, match="`change`"):
         distill.change_of("widths=3")
 
@@ -238,6 +259,7 @@ def test_bad_input_is_one_line(
     from PIL import Image
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(vgg, "WIDTHS", dict.fromkeys(range(1, 6), 4))
     for folder, names in (("EMPTY", ""), ("ONE", "a"), ("TWO", "ab")):
         Path(folder).mkdir()
         for name in names:

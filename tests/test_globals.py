@@ -208,7 +208,13 @@ import numpy as np, nst_tf
 pictures = np.random.default_rng(0).random((2, 32, 48, 3)).astype("float32")
 def paint():
     result = nst_tf.stylize(
-        *pictures, network="vgg19_slim", precision="float32", scales=1, steps=2
+        *pictures,
+        network="vgg19_slim",
+        content_layers="conv2_1",
+        style_layers="conv1_1,conv2_1",
+        precision="float32",
+        scales=1,
+        steps=2,
     )
     return result.image.tolist()
 """

@@ -77,8 +77,14 @@ def test_a_step_has_few_operations(tiny_kernels, tmp_path, statistic, most):
 
 
 def test_at_once_is_the_same(tiny_kernels):
+    few = {
+        "content_layers": "conv2_1",
+        "style_layers": "conv1_1,conv2_1",
+        "history": 2,
+    }
     one, other = (
-        begun(engine(tiny_kernels, at_once), 3)[0] for at_once in (False, True)
+        begun(engine(tiny_kernels, at_once, **few), 3)[0]
+        for at_once in (False, True)
     )
     np.testing.assert_allclose(one.costs.total, other.costs.total, rtol=1e-3)
     np.testing.assert_allclose(one.image, other.image, atol=1e-3)

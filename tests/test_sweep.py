@@ -20,6 +20,7 @@ QUICK = {
     "steps": 2,
     "scales": 1,
     "jit": "off",
+    "optimizer": "adam",
     "content_layers": "conv2_1",
     "style_layers": "conv1_1",
 }

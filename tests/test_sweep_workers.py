@@ -20,6 +20,7 @@ def test_workers_paint_the_cells(pictures, tmp_path, capsys, monkeypatch):
         PIL.Image.fromarray(np.uint8(255 * picture)).save(f"{name}.png")
     monkeypatch.setattr(sweep.Cell, "paint", None)  # nobody paints here
     typed = ["--network=vgg19_slim", "--steps=1", "--scales=1", "--jit=off"]
+    typed += ["--content_layers=conv2_1", "--style_layers=conv1_1"]
     pair = ["--content=content.png", "--style=style.png", "--device=cpu"]
     arguments = ["sweep", *pair, *typed, "--over=seed=1,2"]
     assert cli.main([*arguments, "--workers=1"]) == 0

@@ -197,10 +197,12 @@ class Objective(tf.Module):
         share = tf.math.divide_no_nan(share, tf.reduce_sum(share))
         aims, units, unit_of = {}, {}, self._statistic.content_unit
         for layer in self._painted_layers if found else ():
-            moments = tf.concat([own[layer] for own in found], 0)
-            mean = tf.einsum("k,kab->ab", share, moments)[None]
+            moments = [own[layer] for own in found]
+            # No product of all at once: Grappler would learn from it that
+            # there are as many shares, and fold an export's Assert of it.
+            mean = tf.add_n([share[k] * own for k, own in enumerate(moments)])
             if layer in self._style_layers:
-                own = mean if regions is None else moments
+                own = mean if regions is None else tf.concat(moments, 0)
                 aims[layer] = self._statistic.aim(own)
             if unit_of and layer in self._content_layers:
                 units[layer] = tf.reshape(unit_of(mean), [])
