@@ -23,6 +23,7 @@ from nst_tf.request.networks import LAYERS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY_WIDTHS = (4, 6, 8, 8, 8)  # of the five blocks
+KEPT: list[dict] = []  # the engines of `kept`
 
 
 def pytest_collection_finish():
@@ -91,12 +92,22 @@ def tiny_weights_everywhere(tiny_kernels, tiny_engines):
     gc.collect()  # what was traced has cycles
 
 
+@pytest.fixture(scope="module", autouse=True)
+def engines_end():
+    """What a file has kept ends with it: traces take gigabytes in sum."""
+    yield
+    for made in KEPT:
+        made.clear()
+    gc.collect()
+
+
 def kept(build):
     """`build(kernels, ...)`, whose last eight engines are kept.
 
     A trace takes seconds, and serves pictures of every size (`test_tracing`).
     """
     made, signature = {}, inspect.signature(build)
+    KEPT.append(made)
 
     @functools.wraps(build)
     def found(kernels, *arguments, **named):

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -730,6 +731,29 @@ def fetched(address, path, data=None):
         return answer.status, answer.read()
     finally:
         connection.close()
+
+
+def test_a_name_that_is_not_utf8_goes_in(server, client, files):
+    picture = (files / "content.png").read_bytes()
+    part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="'
+    body = part + b'caf\xe9.png"\r\n\r\n' + picture + b"\r\n--x--\r\n"
+    request = urllib.request.Request(
+        f"{server[0]}gradio_api/upload",
+        body,
+        {"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(request) as answer:
+        (path,) = json.load(answer)
+    sent = {"path": path, "orig_name": "caf\udce9.png"}
+    painted = client.predict(
+        content={**sent, "meta": {"_type": "gradio.FileData"}},
+        style=handed(files / "style.png"),
+        max_size=48,
+        steps=1,
+        api_name="/paint",
+    )
+    assert record.read_recipe(painted)["inputs"]["content"]["path"] is None
 
 
 def test_nothing_outside_the_folder_is_served(server, tmp_path):

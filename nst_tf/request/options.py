@@ -39,7 +39,7 @@ PAIRS = 10  # that L-BFGS keeps where there is room
 # How styles are compared (formulas/statistics.py), and what each way wants.
 STATISTICS: dict[str, dict[str, Any]] = {
     "gram": {"pooling": "avg", "tv_weight": 1e6},
-    "wasserstein": {"pooling": "max", "tv_weight": 1.6e7},
+    "wasserstein": {"pooling": "max", "tv_weight": 5e6},
 }
 ALPHA, EVERYWHERE = "alpha", "all"  # masks that are no file
 # The options that name pictures, and the words that name none.
