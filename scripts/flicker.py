@@ -18,7 +18,7 @@ from pathlib import Path
 import draw_clip
 import numpy as np
 
-from nst_tf.files import images
+from nst_tf.files import encoding, images
 from nst_tf.request import presets
 from nst_tf.request.options import Options
 from nst_tf.stylization import run
@@ -214,7 +214,7 @@ def main():
         sheets.append(seen["frames"])
     shown = np.linspace(0, len(own) - 1, min(len(own), 6)).astype(int)
     sheet = np.vstack([np.hstack(frames[shown]) for frames in sheets])
-    path.with_suffix(".png").write_bytes(images.encode(sheet, ".png"))
+    path.with_suffix(".png").write_bytes(encoding.encode(sheet, ".png"))
 
 
 def row(way, seen, drawn, far) -> None:

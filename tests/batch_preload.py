@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from nst_tf.batches import work
-from nst_tf.files import images
+from nst_tf.files import encoding
 
 WEIGHTS = "0" * 64
 
@@ -29,7 +29,7 @@ class Painted:
 
     def encoded(self, suffix):
         grey = np.full((48, 64, 3), 128, np.uint8)
-        return images.encode(grey, suffix, json.dumps(self.record))
+        return encoding.encode(grey, suffix, json.dumps(self.record))
 
 
 def paint(job, seat):

@@ -15,7 +15,7 @@ import reproduce_gatys
 import yardsticks
 
 from nst_tf.engine import vgg
-from nst_tf.files import images, record
+from nst_tf.files import encoding, images, record
 from nst_tf.formulas import losses
 from nst_tf.request.options import Options
 
@@ -28,7 +28,7 @@ def files(pictures, tmp_path):
     """The paths of content and style."""
     paths = [str(tmp_path / name) for name in ("content.png", "style.png")]
     for path, picture in zip(paths, pictures, strict=True):
-        record.write(path, images.encode(images.to_uint8(picture), ".png"))
+        record.write(path, encoding.encode(images.to_uint8(picture), ".png"))
     return paths
 
 
@@ -166,7 +166,7 @@ def test_the_table_compares_with_nst_tf(
     ]
     # The same file beside the floor: 1 GFLOP/s at most.
     record.write_costs(tmp_path / "rows.csv", rows)
-    picture = images.encode(images.to_uint8(pictures[0]), ".png")
+    picture = encoding.encode(images.to_uint8(pictures[0]), ".png")
     record.write(tmp_path / "content.png", picture)
     rates = {"gigaflops": {"8": [0.5, 0.5, 1.0]}, "device": "CPU"}
     monkeypatch.setattr(benchmark, "spawn", lambda *_: rates)
@@ -305,7 +305,7 @@ def test_the_run_of_gatys_goes_on_where_it_stopped(
     monkeypatch.setattr(reproduce_gatys, "options", uncompiled)
     for name, picture in zip(("a.png", "b.png"), pictures, strict=True):
         pixels = images.to_uint8(picture)
-        (tmp_path / name).write_bytes(images.encode(pixels, ".png"))
+        (tmp_path / name).write_bytes(encoding.encode(pixels, ".png"))
 
     def paint(output, steps, *more):
         pair = [str(tmp_path / name) for name in ("a.png", "b.png")]

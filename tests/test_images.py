@@ -13,7 +13,7 @@ import pytest
 from conftest import smooth as waves
 from PIL import Image, ImageCms
 
-from nst_tf.files import images
+from nst_tf.files import encoding, images
 
 HAS_AVIF = ".avif" in Image.registered_extensions()
 STILLS = [
@@ -23,7 +23,7 @@ STILLS = [
             suffix == ".avif" and not HAS_AVIF, reason="Pillow without AVIF"
         ),
     )
-    for suffix in images.SUFFIXES
+    for suffix in encoding.SUFFIXES
 ]
 LOSSLESS = (".png", ".tif", ".tiff")
 TEXT = '{"beta": 1e4, "q": "<&>]]>\\"\'", "name": "Sternennacht – 星月夜 ä"}\n'
@@ -452,10 +452,10 @@ def test_broken_profile_is_ignored_with_a_note(profile):
 # ---------------------------------------------------------------- animated
 
 
-@pytest.mark.parametrize("suffix", images.ANIMATION_SUFFIXES)
+@pytest.mark.parametrize("suffix", encoding.ANIMATION_SUFFIXES)
 def test_uses_the_first_frame_and_says_so(suffix):
     frames = [np.full((20, 20, 3), n / 12, np.float32) for n in range(12)]
-    picture = images.read(images.encode_animation(frames, suffix, 10))
+    picture = images.read(encoding.encode_animation(frames, suffix, 10))
     assert picture.note == "first of 12 frames used"
     assert distance(picture.rgb, 0) < 3
 
@@ -640,17 +640,19 @@ def test_reading_makes_one_float_copy():
 
 
 def test_check_suffix():
-    assert images.check_suffix("a/b.PNG") == ".png"
-    assert images.check_suffix(".jpeg") == ".jpeg"
-    assert images.check_suffix(pathlib.Path("x.y.tif")) == ".tif"
-    animated = images.check_suffix("a.gif", "out", images.ANIMATION_SUFFIXES)
+    assert encoding.check_suffix("a/b.PNG") == ".png"
+    assert encoding.check_suffix(".jpeg") == ".jpeg"
+    assert encoding.check_suffix(pathlib.Path("x.y.tif")) == ".tif"
+    animated = encoding.check_suffix(
+        "a.gif", "out", encoding.ANIMATION_SUFFIXES
+    )
     assert animated == ".gif"
     with pytest.raises(ValueError, match="Did you mean 'a.png'") as error:
-        images.check_suffix("b/a.pgn")
+        encoding.check_suffix("b/a.pgn")
     assert str(error.value).startswith("`output` should end in .png, .jpg")
     for path in ("a", "a.gif", "a.", "png", "", "a.png/"):
         with pytest.raises(ValueError, match="`o` should end in") as error:
-            images.check_suffix(path, "o")
+            encoding.check_suffix(path, "o")
         assert "Did you mean" not in str(error.value)
 
 
@@ -659,7 +661,7 @@ def test_check_suffix_needs_a_pillow_that_writes_it(monkeypatch):
     known.pop(".avif", None)
     monkeypatch.setattr(Image, "registered_extensions", lambda: known)
     with pytest.raises(ValueError, match="AVIF needs Pillow 11.3"):
-        images.check_suffix("a.avif")
+        encoding.check_suffix("a.avif")
 
 
 def test_fit():
@@ -829,26 +831,26 @@ def test_a_file_of_floats_above_one_says_how_to_mend_it():
 @pytest.mark.parametrize("suffix", STILLS)
 def test_encoded_pictures_are_read_back(suffix):
     image = smooth(60, 80) / 255
-    data = images.encode(image, suffix)
+    data = encoding.encode(image, suffix)
     picture = images.read(data)
     assert picture.alpha is None and picture.note == ""
     tolerance = 0.51 if suffix in LOSSLESS else 6
     assert distance(picture.rgb, image) < tolerance
-    assert data == images.encode(images.to_uint8(image), suffix)
-    assert data == images.encode(image, suffix.upper())
+    assert data == encoding.encode(images.to_uint8(image), suffix)
+    assert data == encoding.encode(image, suffix.upper())
 
 
 @pytest.mark.parametrize("suffix", STILLS)
 def test_encodes_grey_and_single_channel(suffix):
     grey = smooth()[..., 0]
     for image in (grey, grey[..., None]):
-        rgb = images.read(images.encode(image, suffix)).rgb
+        rgb = images.read(encoding.encode(image, suffix)).rgb
         assert distance(rgb, grey[..., None] / 255) < 6
 
 
 @pytest.mark.parametrize("suffix", STILLS)
 def test_encoded_pictures_are_tagged_srgb(suffix):
-    image = opened(images.encode(smooth(), suffix))
+    image = opened(encoding.encode(smooth(), suffix))
     if suffix == ".png":
         assert image.info["srgb"] == 0
         return
@@ -862,7 +864,7 @@ def test_jpeg_keeps_all_its_colour():
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2] = (255, 0, 0)
     stripes[:, 1::2] = (0, 0, 255)
-    rgb = images.read(images.encode(stripes, ".jpg")).rgb
+    rgb = images.read(encoding.encode(stripes, ".jpg")).rgb
     assert distance(rgb, stripes / 255) < 30  # 4:2:0 would make it purple
 
 
@@ -871,7 +873,7 @@ def test_alpha_round_trip(suffix):
     image = Image.fromarray(smooth(48, 64)).convert("RGBA")
     image.putalpha(Image.linear_gradient("L").resize((64, 48)))
     picture = images.read(image)
-    data = images.encode(picture.rgb, suffix, alpha=picture.alpha)
+    data = encoding.encode(picture.rgb, suffix, alpha=picture.alpha)
     again = images.read(data)
     if suffix in (".jpg", ".jpeg"):
         assert again.alpha is None
@@ -886,12 +888,13 @@ def test_alpha_round_trip(suffix):
 def test_alpha_wins_where_the_picture_cannot_be_seen():
     black, nothing = np.zeros((16, 16, 3)), np.zeros((16, 16))
     assert (
-        images.read(images.encode(black, ".jpg", alpha=nothing)).rgb.min() == 1
+        images.read(encoding.encode(black, ".jpg", alpha=nothing)).rgb.min()
+        == 1
     )
-    data = images.encode(black, ".png", alpha=nothing)
+    data = encoding.encode(black, ".png", alpha=nothing)
     np.testing.assert_array_equal(opened(data), 0)
     half = opened(
-        images.encode(np.ones((16, 16, 3)), ".png", alpha=nothing + 0.5)
+        encoding.encode(np.ones((16, 16, 3)), ".png", alpha=nothing + 0.5)
     )
     np.testing.assert_array_equal(np.asarray(half)[0, 0], [255, 255, 255, 128])
 
@@ -899,12 +902,12 @@ def test_alpha_wins_where_the_picture_cannot_be_seen():
 def test_encode_rejects_other_shapes_and_suffixes():
     for shape in [(5,), (1, 5, 5, 3), (5, 5, 4), (0, 5, 3)]:
         with pytest.raises(ValueError, match="`image` should be") as error:
-            images.encode(np.zeros(shape), ".png")
+            encoding.encode(np.zeros(shape), ".png")
         assert str(list(shape)) in str(error.value)
     with pytest.raises(ValueError, match="`alpha` should be"):
-        images.encode(np.zeros((5, 5, 3)), ".png", alpha=np.ones((5, 4)))
+        encoding.encode(np.zeros((5, 5, 3)), ".png", alpha=np.ones((5, 4)))
     with pytest.raises(ValueError, match="`suffix` should end in"):
-        images.encode(np.zeros((5, 5, 3)), ".gif")
+        encoding.encode(np.zeros((5, 5, 3)), ".gif")
 
 
 # ---------------------------------------------------------------- recipes
@@ -913,31 +916,31 @@ def test_encode_rejects_other_shapes_and_suffixes():
 @pytest.mark.parametrize("suffix", STILLS)
 def test_recipe_round_trip(suffix, tmp_path):
     for text in (TEXT, TEXT * 100, ""):
-        data = images.encode(smooth(), suffix, recipe=text)
+        data = encoding.encode(smooth(), suffix, recipe=text)
         path = tmp_path / f"a{suffix}"
         path.write_bytes(data)
         for source in (data, path, str(path)):
             assert images.recipe(source) == text
-    assert images.recipe(images.encode(smooth(), suffix)) is None
+    assert images.recipe(encoding.encode(smooth(), suffix)) is None
 
 
-@pytest.mark.parametrize("suffix", images.ANIMATION_SUFFIXES)
+@pytest.mark.parametrize("suffix", encoding.ANIMATION_SUFFIXES)
 def test_recipe_in_animations(suffix):
     frames = [smooth(), 255 - smooth()]
-    data = images.encode_animation(frames, suffix, 5, recipe=TEXT * 30)
+    data = encoding.encode_animation(frames, suffix, 5, recipe=TEXT * 30)
     assert images.recipe(data) == TEXT * 30
-    assert images.recipe(images.encode_animation(frames, suffix, 5)) is None
+    assert images.recipe(encoding.encode_animation(frames, suffix, 5)) is None
 
 
 def test_recipe_is_an_international_text_chunk_in_png():
     for text in (TEXT, "Latin"):
-        data = images.encode(smooth(), ".png", recipe=text)
+        data = encoding.encode(smooth(), ".png", recipe=text)
         assert b"iTXtnst_tf\0" in data
         assert opened(data).text == {"nst_tf": text}
 
 
 def test_recipe_is_well_formed_xmp():
-    data = images.encode(smooth(), ".jpg", recipe=TEXT)
+    data = encoding.encode(smooth(), ".jpg", recipe=TEXT)
     root = xml.etree.ElementTree.fromstring(opened(data).info["xmp"])
     assert root.find(".//{urn:nst_tf}recipe").text == TEXT
 
@@ -945,17 +948,17 @@ def test_recipe_is_well_formed_xmp():
 def test_recipe_has_a_limit_in_jpeg_only():
     text = "ä" * 40_000
     with pytest.raises(ValueError, match="`recipe` should fit") as error:
-        images.encode(smooth(), ".jpg", recipe=text)
+        encoding.encode(smooth(), ".jpg", recipe=text)
     assert "PNG" in str(error.value)
     for suffix in (".png", ".webp", ".tif") + (".avif",) * HAS_AVIF:
-        data = images.encode(smooth(), suffix, recipe=text)
+        data = encoding.encode(smooth(), suffix, recipe=text)
         assert images.recipe(data) == text
     # Right up to the limit it is kept.
-    room = 65_504 - len(images._XMP.format("").encode())
-    data = images.encode(smooth(), ".jpg", recipe="x" * room)
+    room = 65_504 - len(encoding._XMP.format("").encode())
+    data = encoding.encode(smooth(), ".jpg", recipe="x" * room)
     assert images.recipe(data) == "x" * room
     with pytest.raises(ValueError, match="`recipe`"):
-        images.encode(smooth(), ".jpg", recipe="x" * (room + 1))
+        encoding.encode(smooth(), ".jpg", recipe="x" * (room + 1))
 
 
 def test_other_metadata_is_no_recipe(tmp_path):
@@ -978,10 +981,10 @@ def frames_of(count):
     ]
 
 
-@pytest.mark.parametrize("suffix", images.ANIMATION_SUFFIXES)
+@pytest.mark.parametrize("suffix", encoding.ANIMATION_SUFFIXES)
 def test_animation_frames_durations_and_loop(suffix):
     frames = frames_of(7)
-    image = opened(images.encode_animation(frames, suffix, 8))
+    image = opened(encoding.encode_animation(frames, suffix, 8))
     assert image.n_frames == 7
     assert image.info["loop"] == 0
     durations = []
@@ -995,10 +998,10 @@ def test_animation_frames_durations_and_loop(suffix):
     assert durations == [each] * 6 + [2000]
 
 
-@pytest.mark.parametrize("suffix", images.ANIMATION_SUFFIXES)
+@pytest.mark.parametrize("suffix", encoding.ANIMATION_SUFFIXES)
 def test_animation_brings_frames_to_the_last_size(suffix):
     frames = [smooth(10, 12), smooth(20, 24), smooth(40, 48)]
-    image = opened(images.encode_animation(frames, suffix, 5))
+    image = opened(encoding.encode_animation(frames, suffix, 5))
     assert image.size == (48, 40)
     assert image.n_frames == 3
     assert (
@@ -1009,17 +1012,17 @@ def test_animation_brings_frames_to_the_last_size(suffix):
     )
 
 
-@pytest.mark.parametrize("suffix", images.ANIMATION_SUFFIXES)
+@pytest.mark.parametrize("suffix", encoding.ANIMATION_SUFFIXES)
 def test_animation_of_a_single_frame(suffix):
-    image = opened(images.encode_animation([smooth()], suffix, 5))
+    image = opened(encoding.encode_animation([smooth()], suffix, 5))
     assert getattr(image, "n_frames", 1) == 1
     assert image.size == (32, 24)
 
 
 def test_fast_gif_is_held_to_what_browsers_play():
-    image = opened(images.encode_animation(frames_of(3), ".gif", 1000))
+    image = opened(encoding.encode_animation(frames_of(3), ".gif", 1000))
     assert image.info["duration"] == 20
-    slow = opened(images.encode_animation(frames_of(3), ".gif", 0.25))
+    slow = opened(encoding.encode_animation(frames_of(3), ".gif", 0.25))
     slow.seek(2)
     assert slow.info["duration"] == 4000
 
@@ -1028,7 +1031,7 @@ def test_gif_frames_are_dithered():
     # Far more than 256 colours, and yet the local means should be right.
     y, x = np.mgrid[0:256, 0:256] / 255
     frame = np.stack([x, y, 0.5 * x + 0.5 * (1 - y)], axis=-1)
-    image = opened(images.encode_animation([frame, frame[::-1]], ".gif", 5))
+    image = opened(encoding.encode_animation([frame, frame[::-1]], ".gif", 5))
     rgb = np.asarray(image.convert("RGB")) / 255
     difference = (rgb - frame).reshape(32, 8, 32, 8, 3).mean((1, 3))
     assert np.abs(difference).mean() * 255 < 1  # 2.8 undithered
@@ -1036,12 +1039,12 @@ def test_gif_frames_are_dithered():
 
 def test_animation_rejects():
     with pytest.raises(ValueError, match="`frames` should hold"):
-        images.encode_animation([], ".gif", 5)
+        encoding.encode_animation([], ".gif", 5)
     for rate in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="`frames_per_second`"):
-            images.encode_animation([smooth()], ".gif", rate)
+            encoding.encode_animation([smooth()], ".gif", rate)
     with pytest.raises(ValueError, match=re.escape(".gif, .webp, .png")):
-        images.encode_animation([smooth()], ".jpg", 5)
+        encoding.encode_animation([smooth()], ".jpg", 5)
 
 
 # ---------------------------------------------------------------- sheet
@@ -1055,7 +1058,7 @@ def test_animation_rejects():
 def test_contact_sheet_keeps_the_order_in_a_balanced_grid(count, grid):
     levels = np.linspace(0.2, 0.8, count)
     pictures = [np.full((30, 40, 3), [n, 0, 1 - n]) for n in levels]
-    sheet = images.contact_sheet(pictures, [""] * count, 640)
+    sheet = encoding.contact_sheet(pictures, [""] * count, 640)
     assert sheet.dtype == np.uint8
     assert sheet.shape[1:] == (640, 3)
     rows, columns = grid
@@ -1069,9 +1072,9 @@ def test_contact_sheet_keeps_the_order_in_a_balanced_grid(count, grid):
 
 def test_contact_sheet_writes_captions_inside_their_columns():
     white = np.full((60, 80, 3), 250 / 255)
-    blank = images.contact_sheet([white] * 2, ["", ""], 600)
+    blank = encoding.contact_sheet([white] * 2, ["", ""], 600)
     assert blank.min() == 250
-    sheet = images.contact_sheet(
+    sheet = encoding.contact_sheet(
         [white] * 2, ["steps 10\nbeta 3", "w" * 500], 600
     )
     ink = (sheet < 200).any((0, 2))
@@ -1085,12 +1088,12 @@ def test_contact_sheet_writes_captions_inside_their_columns():
 
 def test_contact_sheet_takes_any_shape():
     tall, wide = np.zeros((200, 20)), np.zeros((20, 200, 3), np.uint8)
-    sheet = images.contact_sheet([tall, wide, smooth()], ["a", "b", "c"], 300)
+    sheet = encoding.contact_sheet([tall, wide, smooth()], ["a", "b", "c"], 300)
     assert sheet.shape[1:] == (300, 3)
-    assert images.encode(sheet, ".png")
+    assert encoding.encode(sheet, ".png")
     for pictures, captions in ([smooth()], []), ([], []):
         with pytest.raises(ValueError, match="`captions` should be one"):
-            images.contact_sheet(pictures, captions)
+            encoding.contact_sheet(pictures, captions)
 
 
 def test_stands_alone():

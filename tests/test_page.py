@@ -25,7 +25,7 @@ import pytest
 from PIL import Image
 
 from nst_tf import Options
-from nst_tf.files import images, record
+from nst_tf.files import encoding, images, record
 from nst_tf.request import presets
 
 if importlib.util.find_spec("gradio") is None:
@@ -253,7 +253,7 @@ def wish(page_modules, pictures, tmp_path_factory):
     paths = []
     for name, picture in zip(("photo", "style"), pictures, strict=True):
         paths.append(place / f"{name}.png")
-        record.write(paths[-1], images.encode(picture, ".png"))
+        record.write(paths[-1], encoding.encode(picture, ".png"))
 
     def made(masks=None, styles=1, **options):
         return page_modules.painting.Wish(
@@ -425,7 +425,7 @@ def drawn(labels, colours):
     """What the brush sends of labels [h, w]: -1 is nothing."""
     known = np.array([[*bytes.fromhex(c)] for c in colours], "uint8")
     alpha = (labels >= 0).astype("float32")
-    data = images.encode(known[labels], ".png", alpha=alpha)
+    data = encoding.encode(known[labels], ".png", alpha=alpha)
     return {"drawn": "data:image/png;base64," + base64.b64encode(data).decode()}
 
 
@@ -579,7 +579,7 @@ def client(server):
 def files(tmp_path_factory, pictures):
     place = tmp_path_factory.mktemp("pictures")
     for name, picture in zip(("content", "style"), pictures, strict=True):
-        record.write(place / f"{name}.png", images.encode(picture, ".png"))
+        record.write(place / f"{name}.png", encoding.encode(picture, ".png"))
     return place
 
 
@@ -611,7 +611,7 @@ def test_a_program_paints(client, files, pictures):
 
 def test_a_program_paints_a_part(client, files, pictures, tmp_path):
     mask = tmp_path / "left.png"
-    record.write(mask, images.encode((half() == 0).astype("float32"), ".png"))
+    record.write(mask, encoding.encode((half() == 0).astype("float32"), ".png"))
     path = client.predict(
         content=handed(files / "content.png"),
         style=handed(files / "style.png"),
@@ -693,7 +693,7 @@ def bad_pictures(place):
         + chunk(b"IDAT", zlib.compress(b"\0" * 10**6))
         + chunk(b"IEND", b"")
     )
-    dot = images.encode(np.zeros((1, 1, 3), np.uint8), ".png")
+    dot = encoding.encode(np.zeros((1, 1, 3), np.uint8), ".png")
     cases = {
         "text.jpg": (b"no picture", "cannot be read|not one that"),
         "empty.png": (b"", "is empty"),

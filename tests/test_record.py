@@ -8,7 +8,7 @@ import stat
 import numpy as np
 import pytest
 
-from nst_tf.files import images, record
+from nst_tf.files import encoding, record
 
 RECIPE = {
     "options": {"steps": 3, "init": "noise"},
@@ -73,7 +73,7 @@ def test_recipes_come_back(tmp_path, suffix):
     else:
         picture = np.zeros((16, 16, 3), "uint8")
         text = record.to_json(RECIPE)
-        record.write(path, images.encode(picture, suffix, text))
+        record.write(path, encoding.encode(picture, suffix, text))
     assert record.read_recipe(path) == RECIPE
     assert record.input_paths(RECIPE) == ["/photo.jpg"]
 
@@ -88,7 +88,7 @@ def test_what_is_no_recipe_is_said_so(tmp_path, text):
 
 def test_a_picture_without_a_recipe_is_said_so(tmp_path):
     path = tmp_path / "a.png"
-    path.write_bytes(images.encode(np.zeros((16, 16, 3), "uint8"), ".png"))
+    path.write_bytes(encoding.encode(np.zeros((16, 16, 3), "uint8"), ".png"))
     with pytest.raises(ValueError, match="carries no recipe"):
         record.read_recipe(path)
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import smooth
 from PIL import Image, ImageOps
 
-from nst_tf.files import images, sixteen
+from nst_tf.files import encoding, images, sixteen
 
 MANY = (700, 1100, 3)  # more than a band
 
@@ -30,7 +30,7 @@ def deep(image):
 
 
 def test_floats_come_back_as_the_same_sixteen_bits(values, suffix):
-    data = images.encode(
+    data = encoding.encode(
         values / 65535, suffix, '{"ü": "<&"}', dpi=300, depth=16
     )
     np.testing.assert_array_equal(deep(images.read(data).rgb), values)
@@ -42,7 +42,7 @@ def test_floats_come_back_as_the_same_sixteen_bits(values, suffix):
 
 def test_other_programs_read_and_write_the_same(values, suffix):
     cv2 = pytest.importorskip("cv2")
-    data = images.encode(values / 65535, suffix, depth=16)
+    data = encoding.encode(values / 65535, suffix, depth=16)
     theirs = cv2.imdecode(np.frombuffer(data, "u1"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(theirs[..., ::-1], values)
     how = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB]
@@ -54,7 +54,7 @@ def test_other_programs_read_and_write_the_same(values, suffix):
 
 def test_what_is_transparent_stays_so(suffix):
     rgb, alpha = smooth(20, 30, 1), smooth(20, 30, 2)[..., 0]
-    data = images.encode(rgb, suffix, alpha=alpha, depth=16)
+    data = encoding.encode(rgb, suffix, alpha=alpha, depth=16)
     read = images.read(data)
     np.testing.assert_allclose(read.alpha, alpha, atol=1 / 65535)
     # Nearer to white than the alpha lets it be is nothing.
@@ -189,7 +189,7 @@ def test_sixteen_bits_are_turned_as_eight_are(orientation, suffix):
 def test_what_it_does_not_have_is_left_to_pillow(kind):
     image = smooth(8, 9, 3)
     if kind == "another":
-        data = images.encode(image, ".png")
+        data = encoding.encode(image, ".png")
     else:
         data = sixteen.png(deep(image))[:-40]
     with Image.open(io.BytesIO(data)) as opened:
@@ -199,13 +199,13 @@ def test_what_it_does_not_have_is_left_to_pillow(kind):
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
 def test_what_has_eight_bits_alone_refuses(suffix):
     with pytest.raises(ValueError, match="`depth` of 16 .* needs .png or .tif"):
-        images.encode(smooth(4, 4, 1), suffix, depth=16)
+        encoding.encode(smooth(4, 4, 1), suffix, depth=16)
     with pytest.raises(ValueError, match="`depth` should be 8 or 16"):
-        images.encode(smooth(4, 4, 1), ".png", depth=12)
+        encoding.encode(smooth(4, 4, 1), ".png", depth=12)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
 def test_the_resolution_is_in_the_file(suffix):
-    data = images.encode(smooth(4, 4, 1), suffix, dpi=240)
+    data = encoding.encode(smooth(4, 4, 1), suffix, dpi=240)
     with Image.open(io.BytesIO(data)) as opened:
         assert opened.info["dpi"] == pytest.approx((240, 240), rel=1e-4)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nst_tf.batches import sources
-from nst_tf.files import images, record, sizes
+from nst_tf.files import encoding, images, record, sizes
 from nst_tf.request.options import Options
 from nst_tf.request.values import suggest
 
@@ -185,7 +185,7 @@ def _values(options: Options) -> dict:
 def _check_template(template: str) -> None:
     """ValueError where a template could not name a picture."""
     known: Sequence[str] = [*FIELDS, *_values(Options())]
-    images.check_suffix(template, "name")
+    encoding.check_suffix(template, "name")
     try:
         fields = [part[1] for part in string.Formatter().parse(template)]
     except ValueError as error:

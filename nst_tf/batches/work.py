@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nst_tf.batches.jobs import Job
-from nst_tf.files import images, record
+from nst_tf.files import encoding, images, record
 from nst_tf.machine import environment
 from nst_tf.request.options import Options
 
@@ -108,7 +108,7 @@ def _attempt(job: Job, seat: Seat) -> Outcome:
         own = key(result.record["options"], result.record["inputs"], network)
         recipe, painted = {**result.record, "key": own}, True
         result = dataclasses.replace(result, record=recipe)
-        data = result.encoded(images.check_suffix(job.name))
+        data = result.encoded(encoding.check_suffix(job.name))
         if finished(job, seat) is None:  # by a worker that was thought dead
             record.write(job.output, data)
     if seat.thumbnails:
@@ -253,7 +253,7 @@ def _shrink(job: Job, anew: bool) -> None:
     fitted = functools.partial(images.fit, max_size=THUMBNAIL)
     picture = images.read(job.output, "output", fitted)
     small = images.resize(picture.rgb, fitted(picture.size))
-    record.write(path, images.encode(small, ".webp"))
+    record.write(path, encoding.encode(small, ".webp"))
 
 
 def _line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Files and bytes to image arrays, and back to bytes; no file is written here.
+"""Files and bytes to image arrays; `encoding` has the way back.
 
 Inside, a picture is float32 [h, w, 3], sRGB in [0, 1]. At the door it may be
 rotated, transparent, 16 bits deep, CMYK or in another colour space.
@@ -9,15 +9,13 @@ import difflib
 import functools
 import html
 import io
-import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, ImageCms
 
 from nst_tf.files import sixteen
 
@@ -27,20 +25,11 @@ Size = tuple[int, int]  # height, width
 MAXIMUM_MEGAPIXELS = 200
 SPARE = 3  # of what is wanted smaller, so many times as much is decoded
 PART = 2**20  # numbers made whole at a time: a poster has 150 millions
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
-DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # 16 bits a channel
-ANIMATION_SUFFIXES = (".gif", ".webp", ".png")
 
 _READABLE = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF")
 _GIVE = "Give a JPEG, PNG, WebP, TIFF, AVIF, HEIC, BMP or GIF file."
 # What a HEIC says it is, in its first box; phones write the first two.
 _HEIF = (b"heic", b"mif1", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"msf1")
-_QUALITY: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
-    "WEBP": {"quality": 95},
-    "TIFF": {"compression": "tiff_lzw"},
-    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
-}
 _TURNS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -51,15 +40,7 @@ _TURNS = {  # by EXIF orientation
     8: Image.Transpose.ROTATE_90,
 }
 _ASIDE = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
-_RECIPE = "<nst_tf:recipe>{}</nst_tf:recipe>"
-_XMP = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:nst_tf="urn:nst_tf">'
-    f"{_RECIPE}</rdf:Description></rdf:RDF></x:xmpmeta>"
-)
-_XMP_TAG, _ICC_TAG = 700, 34675  # of a TIFF
-_JPEG_XMP_BYTES = 65_504  # a segment's 65,535, less its length and its name
+RECIPE = "<nst_tf:recipe>{}</nst_tf:recipe>"
 _LANCZOS = Image.Resampling.LANCZOS
 
 
@@ -107,29 +88,6 @@ def size(source: str | os.PathLike | bytes, name: str = "image") -> Size:
         return image.height, image.width
 
 
-def check_suffix(
-    path: str | os.PathLike,
-    argument: str = "output",
-    suffixes: Sequence[str] = SUFFIXES,
-) -> str:
-    """Return the suffix in lower case, '.png'; ValueError if unsuitable."""
-    file = os.path.basename(path)
-    stem, suffix = os.path.splitext(f"x{file}")  # so that '.png' has one too
-    suffix, known = suffix.lower(), Image.registered_extensions()
-    if suffix in suffixes and suffix in known:
-        return suffix
-    near = difflib.get_close_matches(suffix, suffixes, 1)
-    hint = ""
-    if suffix in suffixes:
-        hint = " AVIF needs Pillow 11.3 or newer."
-    elif near and suffix not in known:
-        hint = f" Did you mean '{stem[1:]}{near[0]}'?"
-    raise ValueError(
-        f"`{argument}` should end in {', '.join(suffixes)}; "
-        f"received {file!r}.{hint}"
-    )
-
-
 def fit(size: Size, max_size: int, enlarge: bool = False) -> Size:
     """Return (h, w) with its long side at `max_size` and the aspect kept.
 
@@ -169,58 +127,22 @@ def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """Clip and round floats in [0, 1] to uint8; leave uint8 as it is."""
     image = np.asarray(image)
-    return image if image.dtype == np.uint8 else _whole(image, np.uint8)
+    return image if image.dtype == np.uint8 else whole(image, np.uint8)
 
 
-def _whole(image: np.ndarray, kind: type) -> np.ndarray:
+def unit(image: Image.Image | np.ndarray, most: int = 255) -> np.ndarray:
+    """Whole numbers from 0 to `most` as float32 in [0, 1]."""
+    return np.divide(np.asarray(image), most, dtype=np.float32)
+
+
+def whole(image: np.ndarray, kind: type) -> np.ndarray:
     """Floats in [0, 1] as whole numbers from 0 to the type's largest."""
     values, most = image.reshape(-1), np.iinfo(kind).max
-    whole: np.ndarray = np.empty(values.shape, kind)
+    found: np.ndarray = np.empty(values.shape, kind)
     for begin in range(0, values.size, PART):
         part = slice(begin, begin + PART)
-        whole[part] = np.rint(np.clip(values[part], 0, 1) * most)
-    return whole.reshape(image.shape)
-
-
-def check_depth(depth: int, suffix: str) -> int:
-    """Return `depth`; ValueError if a file of that suffix cannot have it."""
-    if depth not in (8, 16):
-        raise ValueError(f"`depth` should be 8 or 16 bits; received {depth}.")
-    if depth == 16 and suffix not in DEEP_SUFFIXES:
-        raise ValueError(
-            f"`depth` of 16 bits needs {' or '.join(DEEP_SUFFIXES)}; received "
-            f"{suffix}. Choose one of these, or leave depth out."
-        )
-    return depth
-
-
-def encode(
-    image: np.ndarray,
-    suffix: str,
-    recipe: str | None = None,
-    alpha: np.ndarray | None = None,
-    dpi: float | None = None,
-    depth: int = 8,
-) -> bytes:
-    """Return the bytes of an image file, tagged sRGB, with `recipe` in it.
-
-    `image` is [h, w] or [h, w, 1 | 3], uint8 or float, as seen over white.
-    With `alpha`, [h, w], the file over white shows `image` again, so that
-    reading undoes writing; a JPEG, without alpha, holds just that view.
-    `dpi`, pixels an inch, is said in a PNG, JPEG or TIFF, for printers; of
-    `depth` 16, bits a channel, are PNG and TIFF, in colour.
-    """
-    suffix = check_suffix(suffix, "suffix")
-    if check_depth(depth, suffix) == 16:
-        return _save_deep(_deep(image, alpha), suffix, recipe, dpi)
-    picture = _to_pillow(image)
-    if alpha is not None:
-        picture = _put_alpha(picture, alpha)
-    if alpha is not None and suffix in (".jpg", ".jpeg"):
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture).convert("RGB")
-    resolution = {} if dpi is None else {"dpi": (dpi, dpi)}
-    return _save(picture, suffix, recipe, **resolution)
+        found[part] = np.rint(np.clip(values[part], 0, 1) * most)
+    return found.reshape(image.shape)
 
 
 def recipe(source: str | os.PathLike | bytes) -> str | None:
@@ -231,83 +153,10 @@ def recipe(source: str | os.PathLike | bytes) -> str | None:
         return str(text)
     for key in ("xmp", "comment"):
         if isinstance(value := information.get(key), bytes):
-            found = re.search(_RECIPE.format("(.*?)").encode(), value, re.S)
+            found = re.search(RECIPE.format("(.*?)").encode(), value, re.S)
             if found:
                 return html.unescape(found[1].decode("utf-8", "replace"))
     return None
-
-
-def encode_animation(
-    frames: Sequence[np.ndarray],
-    suffix: str,
-    frames_per_second: float,
-    recipe: str | None = None,
-) -> bytes:
-    """Return a GIF, WebP or APNG that loops, its last frame held for 2 s.
-
-    Frames are as for `encode`, and brought to the size of the last one. A GIF
-    counts in 1/100 s and goes no faster than 50 frames per second.
-    """
-    suffix = check_suffix(suffix, "suffix", ANIMATION_SUFFIXES)
-    if not len(frames):
-        raise ValueError("`frames` should hold a picture or more; received 0.")
-    duration = _milliseconds(frames_per_second, suffix)
-    size = _to_pillow(frames[-1]).size
-    first, *others = (_frame(frame, size, suffix) for frame in frames)
-    durations = [duration] * len(others) + [max(duration, 2000)]
-    animation = {"save_all": True, "append_images": others, "loop": 0}
-    return _save(first, suffix, recipe, duration=durations, **animation)
-
-
-def contact_sheet(
-    images: Sequence[np.ndarray],
-    captions: Sequence[str],
-    width: int = 1600,
-    columns: int | None = None,
-) -> np.ndarray:
-    """Return uint8 [h, width, 3]: a grid of pictures, captions below them.
-
-    Without `columns` there are about as many as rows, or one more.
-    """
-    if not len(images) or len(images) != len(captions):
-        raise ValueError(
-            "`captions` should be one for each picture; received "
-            f"{len(captions)} for {len(images)}."
-        )
-    pictures = [_to_pillow(image) for image in images]
-    rows = math.isqrt(len(pictures))
-    columns = columns or math.ceil(len(pictures) / rows)
-    rows = math.ceil(len(pictures) / columns)
-    gap = max(4, width // 80)
-    wide = (width - gap) // columns - gap
-    high = round(wide * np.median([p.height / p.width for p in pictures]))
-    points = max(10, min(width // 80, wide // 14))
-    step = high + round(2.2 * points) + gap
-    sheet = Image.new("RGB", (width, gap + rows * step), "#fafafa")
-    for i, picture in enumerate(pictures):
-        middle = gap + i % columns * (wide + gap) + wide // 2
-        top = gap + i // columns * step
-        picture = ImageOps.contain(picture, (wide, high), _LANCZOS)
-        left, above = middle - picture.width // 2, (high - picture.height) // 2
-        sheet.paste(picture, (left, top + above))
-        place = (middle, top + high + 0.7 * points)
-        _write(sheet, captions[i], place, wide, points)
-    return np.array(sheet)
-
-
-def _write(
-    sheet: Image.Image,
-    text: str,
-    place: tuple[float, float],
-    wide: int,
-    points: int,
-) -> None:
-    """Write a centered line, cut to `wide` pixels."""
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(points)
-    text = " ".join(text.split())
-    while len(text) > 1 and draw.textlength(text, font) > wide:
-        text = text[:-2] + "…"
-    draw.text(place, text, "#404040", font, anchor="ma")
 
 
 def _wrong(name: str, problem: str, mend: str = _GIVE) -> ValueError:
@@ -440,7 +289,7 @@ def _from_pillow(
             image = image.transpose(eight)
         if image.mode != "F":
             colours, alpha = _split(image)
-            rgb = _unit(_to_srgb(colours, profile, notes))
+            rgb = unit(_to_srgb(colours, profile, notes))
             return _over_white(rgb, alpha, "; ".join(notes), size)
     mend = (
         "Floats should be 0 to 1: divide them by what is white, 255 say, or "
@@ -458,7 +307,7 @@ def _from_array(
     if array.ndim not in (2, 3) or channels not in (1, 3, 4) or not array.size:
         raise _wrong(name, f"received shape {list(array.shape)}", wanted)
     if array.dtype == np.uint8:
-        values = _unit(array)
+        values = unit(array)
     elif np.issubdtype(array.dtype, np.floating):
         values = array.astype(np.float32)
     else:
@@ -474,7 +323,7 @@ def _from_array(
 
 def _read_deep(image: Image.Image, file: Any) -> np.ndarray | None:
     """uint16 [h, w, 1 to 4] as it lies in the file; None if it has not that."""
-    if image.info.get("icc_profile") not in (None, _srgb_profile()):
+    if image.info.get("icc_profile") not in (None, srgb_profile()):
         return None  # which is applied to 8 bits
     pixels = sixteen.read(image, file)
     if pixels is None and image.mode.startswith("I"):
@@ -484,7 +333,7 @@ def _read_deep(image: Image.Image, file: Any) -> np.ndarray | None:
 
 
 def _from_deep(pixels: np.ndarray, note: str, size: Size) -> Picture:
-    values, channels = _unit(pixels, 65535), pixels.shape[2]
+    values, channels = unit(pixels, 65535), pixels.shape[2]
     alpha = values[..., -1].copy() if channels in (2, 4) else None
     rgb = values[..., :3] if channels > 2 else np.repeat(values[..., :1], 3, 2)
     return _over_white(np.ascontiguousarray(rgb), alpha, note, size)
@@ -495,10 +344,6 @@ def _turned(pixels: np.ndarray, turn: Image.Transpose | None) -> np.ndarray:
         return pixels
     planes = map(Image.fromarray, np.moveaxis(pixels, 2, 0).copy())
     return np.stack([np.asarray(one.transpose(turn)) for one in planes], 2)
-
-
-def _unit(image: Image.Image | np.ndarray, most: int = 255) -> np.ndarray:
-    return np.divide(np.asarray(image), most, dtype=np.float32)
 
 
 def _over_white(
@@ -552,7 +397,7 @@ def _split(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
     grey = image.mode in ("1", "L", "LA")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        alpha = _unit(image.getchannel("A"))
+        alpha = unit(image.getchannel("A"))
         return image.getchannel("R") if grey else image.convert("RGB"), alpha
     if image.mode not in ("L", "RGB", "CMYK"):
         image = image.convert("L" if grey else "RGB")
@@ -596,126 +441,9 @@ def _to_srgb(
         return image.convert("RGB")
 
 
-def _to_pillow(image: np.ndarray) -> Image.Image:
-    pixels = to_uint8(image)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[..., 0]
-    if not pixels.size or pixels.shape[2:] not in ((), (3,)) or pixels.ndim < 2:
-        raise ValueError(
-            "`image` should be [h, w] or [h, w, 1 | 3]; "
-            f"received shape {list(pixels.shape)}."
-        )
-    return Image.fromarray(pixels).convert("RGB")
-
-
-def _put_alpha(picture: Image.Image, alpha: np.ndarray) -> Image.Image:
-    """Return RGBA, less the white that `_over_white` has put in."""
-    opacity = to_uint8(alpha)
-    if opacity.shape != picture.size[::-1]:
-        raise ValueError(
-            f"`alpha` should be {list(picture.size[::-1])}, as the image; "
-            f"received shape {list(opacity.shape)}."
-        )
-    colours = _less_white(_unit(picture), _unit(opacity)[..., None])
-    return Image.fromarray(np.dstack([to_uint8(colours), opacity]))
-
-
-def _less_white(rgb: np.ndarray, share: np.ndarray) -> np.ndarray:
-    return np.where(share > 0, 1 - (1 - rgb) / np.maximum(share, 1e-3), rgb)
-
-
-def _deep(image: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """Return uint16 [h, w, 3 | 4]."""
-    image = np.asarray(image)
-    values = _unit(image) if image.dtype == np.uint8 else image
-    values = values.reshape(*values.shape[:2], -1)
-    if values.shape[2] == 1:
-        values = np.repeat(values, 3, 2)
-    if alpha is None:
-        return _whole(values, np.uint16)
-    opacity = _whole(alpha, np.uint16)[..., None]
-    colours = _less_white(values, _unit(opacity, 65535))
-    return np.concatenate([_whole(colours, np.uint16), opacity], 2)
-
-
-def _save_deep(
-    pixels: np.ndarray, suffix: str, recipe: str | None, dpi: float | None
-) -> bytes:
-    if suffix == ".png":
-        chunks = [(b"sRGB", b"\0")]
-        if recipe is not None:
-            text = b"nst_tf" + bytes(5) + recipe.encode()
-            chunks.append((b"iTXt", text))
-        return sixteen.png(pixels, dpi, chunks)
-    tags = {_ICC_TAG: _srgb_profile()}
-    if recipe is not None:
-        tags[_XMP_TAG] = _packet(recipe)
-    return sixteen.tiff(pixels, dpi, tags)
-
-
-def _frame(
-    frame: np.ndarray, size: tuple[int, int], suffix: str
-) -> Image.Image:
-    picture = _to_pillow(frame)
-    if picture.size != size:
-        picture = picture.resize(size, _LANCZOS)
-    if suffix != ".gif":
-        return picture
-    # Its own palette and dithering: 47 dB after a slight blur in a trial on
-    # 20 frames; 39 dB undithered, as Pillow does it, and 45 dB if shared.
-    palette = picture.quantize(256, Image.Quantize.FASTOCTREE)
-    return picture.quantize(palette=palette)
-
-
-def _milliseconds(frames_per_second: float, suffix: str) -> int:
-    if not 0 < frames_per_second <= 1000:
-        raise ValueError(
-            "`frames_per_second` should be above 0 and at most 1000; "
-            f"received {frames_per_second}."
-        )
-    # Browsers take a GIF's 10 ms for carelessness and show it at 100.
-    tick, least = (10, 20) if suffix == ".gif" else (1, 1)
-    return max(least, tick * round(1000 / frames_per_second / tick))
-
-
-def _save(
-    picture: Image.Image, suffix: str, recipe: str | None, **options: Any
-) -> bytes:
-    kind = Image.registered_extensions()[suffix]
-    file = io.BytesIO()
-    options |= _QUALITY.get(kind, {}) | _metadata(kind, recipe)
-    picture.save(file, kind, **options)
-    return file.getvalue()
-
-
 @functools.cache
-def _srgb_profile() -> bytes:
+def srgb_profile() -> bytes:
+    """The ICC profile that says sRGB, the same whenever it is made."""
     data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     # Dated 2000-01-01, for equal pictures to make equal files.
     return data[:24] + bytes([7, 208, 0, 1, 0, 1]) + bytes(6) + data[36:]
-
-
-def _packet(recipe: str) -> bytes:
-    return _XMP.format(html.escape(recipe, quote=False)).encode()
-
-
-def _metadata(kind: str, recipe: str | None) -> dict[str, Any]:
-    """Return the options that tag a file sRGB and put the recipe into it."""
-    if kind == "PNG":
-        chunks = PngInfo()
-        chunks.add(b"sRGB", b"\0")
-        if recipe is not None:
-            chunks.add_itxt("nst_tf", recipe)
-        return {"pnginfo": chunks}
-    options: dict[str, Any] = {"icc_profile": _srgb_profile()}
-    if recipe is None:
-        return options
-    packet = _packet(recipe)
-    if kind == "JPEG" and len(packet) > _JPEG_XMP_BYTES:
-        raise ValueError(
-            f"`recipe` should fit into the {_JPEG_XMP_BYTES} bytes that a JPEG "
-            f"has for it; it takes {len(packet)}. Shorten it or write a PNG."
-        )
-    if kind == "TIFF":
-        return options | {"tiffinfo": {_XMP_TAG: packet}}
-    return options | {"comment" if kind == "GIF" else "xmp": packet}

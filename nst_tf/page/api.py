@@ -16,7 +16,7 @@ from typing import Any
 
 import gradio as gr
 
-from nst_tf.files import images
+from nst_tf.files import encoding
 from nst_tf.page import events, folder, form, painting
 from nst_tf.page.line import Job, Line
 from nst_tf.page.visits import Visits
@@ -112,7 +112,7 @@ def _painted(named, draft, limits, line: Line, visitor) -> dict[str, Any]:
     sources = [folder.original(named.pop(name), name) for name in styles]
     mask = folder.sent(named.pop("mask"), "mask")
     preset, kind = named.pop("preset"), named.pop("format") or "png"
-    images.check_suffix(f"painted.{kind}", "format")
+    encoding.check_suffix(f"painted.{kind}", "format")
     values = {name: v for name, v in named.items() if v is not None}
     options = events.options_from(values, preset, draft)
     known = [style for style in sources if style is not None]

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from nst_tf.files import images
+from nst_tf.files import encoding, images
 from nst_tf.page import form, painting, pictures
 
 # Our own: `ImageEditor` sends its layers to `/gradio_api/component_server`,
@@ -114,4 +114,4 @@ def _labels(drawn: str) -> np.ndarray:
 
 
 def _white(where: np.ndarray) -> bytes:
-    return images.encode(where.astype("float32"), ".png")
+    return encoding.encode(where.astype("float32"), ".png")

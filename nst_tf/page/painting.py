@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.files import images, record
+from nst_tf.files import encoding, images, record
 from nst_tf.files import sizes as sizes_
 from nst_tf.machine import memory
 from nst_tf.page import folder, pictures
@@ -225,7 +225,7 @@ def follow(
             yield Moment(
                 _words(result, left),
                 done,
-                images.encode(_small(result.image, PREVIEW), ".jpg"),
+                encoding.encode(_small(result.image, PREVIEW), ".jpg"),
                 list(curve),
                 warning,
                 result,
@@ -261,7 +261,7 @@ def finish(
     if frames:
         files["gif"] = str(place / "painting.gif")
         recipe = record.to_json(result.record)
-        data = images.encode_animation(frames, ".gif", RATE, recipe)
+        data = encoding.encode_animation(frames, ".gif", RATE, recipe)
         record.write(files["gif"], data)
     if wish.masks:
         files["masks"] = str(place / "masks.zip")
@@ -272,7 +272,7 @@ def finish(
     pair = place / "before.jpg", place / "after.jpg"
     for path, image in zip(pair, (before, result.image), strict=True):
         small = _small(images.to_uint8(image), pictures.SIDE)
-        record.write(path, images.encode(small, ".jpg"))
+        record.write(path, encoding.encode(small, ".jpg"))
     given = [wish.content, *wish.styles] if wish.content else wish.styles
     return Painted(
         files,

@@ -8,7 +8,7 @@ import math
 import threading
 from pathlib import Path
 
-from nst_tf.files import images, record
+from nst_tf.files import encoding, images, record
 from nst_tf.page import folder
 
 SIDE = 1280  # pixels, long side of a preview
@@ -28,7 +28,7 @@ def shown(path: str | Path, name: str) -> str:
     with _reading:
         picture = images.read(data, name).rgb
         fitted = images.fit(picture.shape[:2], SIDE)
-        small = images.encode(images.resize(picture, fitted), ".jpg")
+        small = encoding.encode(images.resize(picture, fitted), ".jpg")
     place = folder.fresh(folder.GIVEN)
     record.write(place / "original" / path.name, data)
     preview = place / f"{place.name}.{folder.SHOWN}"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nst_tf.engine import vgg
-from nst_tf.files import images, record
+from nst_tf.files import encoding, images, record
 from nst_tf.request.networks import NETWORKS
 from nst_tf.request.values import SMALLEST, layer_name, suggest
 from nst_tf.study import sheets
@@ -72,7 +72,7 @@ class Found:
                 f"unit {unit}": sheets.mosaic(cut[layer, unit], side, COUNT)
                 for unit in self.units(layer)
             }
-            drawn[layer] = images.contact_sheet(
+            drawn[layer] = encoding.contact_sheet(
                 list(mosaics.values()), list(mosaics)
             )
         return drawn
@@ -90,7 +90,7 @@ class Found:
         text = record.to_json(self.recipe)
         for layer, sheet in self.sheets().items():
             suffix = Path(paths[layer]).suffix
-            record.write(paths[layer], images.encode(sheet, suffix, text))
+            record.write(paths[layer], encoding.encode(sheet, suffix, text))
         return list(paths.values())
 
     def save_record(self, path: str | os.PathLike) -> None:
@@ -168,7 +168,7 @@ def outputs(
     network: str = "vgg19",
 ) -> dict[str, str]:
     """Path of each layer's sheet; ValueError if one could not be written."""
-    images.check_suffix(path)
+    encoding.check_suffix(path)
     names, whole = layer_names(layers, network), Path(path)
     paths = {layer: whole for layer in names}
     if len(names) > 1:

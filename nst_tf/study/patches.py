@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nst_tf.engine import vgg
-from nst_tf.files import images, record
+from nst_tf.files import encoding, images, record
 from nst_tf.files import weights as weights_
 from nst_tf.machine import devices
 from nst_tf.request.networks import NETWORKS
@@ -26,7 +26,7 @@ LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
 POOLING = {"vgg19": "max", "vgg19_slim": "avg", "vgg16": "max"}
 BY = "activation", "gradient"
 TILE = 768  # pixels, side of what is looked at at once, but for the halo
-READABLE = (*images.SUFFIXES, ".bmp", ".gif")
+READABLE = (*encoding.SUFFIXES, ".bmp", ".gif")
 
 Pictures = str | os.PathLike | Iterable[images.Source]
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nst_tf.files import images, record
+from nst_tf.files import encoding, images, record
 from nst_tf.files import weights as weights_
 from nst_tf.request.options import Options
 from nst_tf.study import sheets
@@ -113,7 +113,7 @@ class Grid:
             for cell, one in zip(self.cells, painted, strict=True)
         ]
         pictures = [one.image for one in painted]
-        return images.contact_sheet(pictures, captions, columns=self._columns)
+        return encoding.contact_sheet(pictures, captions, columns=self._columns)
 
     def pdf(self, painted: Sequence[Painted]) -> bytes:
         """The same by matplotlib, labels at the margins."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.files import images, record
+from nst_tf.files import encoding, images, record
 from nst_tf.request.options import Options
 
 
@@ -82,7 +82,7 @@ class Result:
         if alpha is not None:
             alpha = images.resize(alpha, image.shape[:2])
         paper = Options.from_dict(self.record["options"]).paper
-        return images.encode(
+        return encoding.encode(
             image,
             suffix,
             record.to_json(self.record),
@@ -102,8 +102,8 @@ class Result:
           ValueError: unknown suffix, one that has no such depth, not
             writable, or one of the inputs.
         """
-        suffix = images.check_suffix(path)
-        images.check_depth(depth, suffix)
+        suffix = encoding.check_suffix(path)
+        encoding.check_depth(depth, suffix)
         record.check_path(path, "output", (), record.input_paths(self.record))
         record.write(path, self.encoded(suffix, depth))
 

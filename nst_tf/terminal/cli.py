@@ -152,15 +152,15 @@ def recolor(arguments: list[str]) -> int:
     if "color_image" not in typed:
         typed = {"color": given.flags["color"], **typed}
     with environment.loading():
-        from nst_tf.files import images, record
+        from nst_tf.files import encoding, record
         from nst_tf.stylization import recolor as recolor_
-    suffix = images.check_suffix(output)
+    suffix = encoding.check_suffix(output)
     read = [given.flags[name] for name in ("picture", "content", "color_image")]
     record.check_path(output, "output", (), [path for path in read if path])
     options = Options.from_dict(typed)
     picture = recolor_.recolor(*read[:2], options=options)
     # Without a recipe: --from would repeat the run and not this.
-    data = images.encode(picture.rgb, suffix, None, picture.alpha)
+    data = encoding.encode(picture.rgb, suffix, None, picture.alpha)
     record.write(output, data)
     print(f"Saved {output}")
     return OK

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import tensorflow as tf
 
-from nst_tf.files import images, record
+from nst_tf.files import encoding, record
 from nst_tf.machine import devices, memory
 from nst_tf.request import presets
 from nst_tf.request.options import Options
@@ -33,7 +33,7 @@ def paint(given: flags.Given) -> int:
     )
     sheet = typed["contact"]
     if sheet:
-        images.check_suffix(sheet, "contact")
+        encoding.check_suffix(sheet, "contact")
         record.check_path(sheet, "contact", (), [content, *(style or [])])
     tf.get_logger().setLevel("ERROR")
     devices.select(typed["device"])
@@ -63,8 +63,8 @@ def _follow(
         bar.say(f"Saved {output}")
         if sheet:
             picture = contact.sheet(job.clip, kept, len(times))
-            suffix = images.check_suffix(sheet, "contact")
-            record.write(sheet, images.encode(picture, suffix))
+            suffix = encoding.check_suffix(sheet, "contact")
+            record.write(sheet, encoding.encode(picture, suffix))
             bar.say(f"Saved {sheet}")
         return 0
     except _Ended as ended:

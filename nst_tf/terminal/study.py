@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from nst_tf.batches import cluster, stream
 from nst_tf.batches.jobs import Job
-from nst_tf.files import images, record
+from nst_tf.files import encoding, record
 from nst_tf.machine import devices, memory
 from nst_tf.request import presets
 from nst_tf.request.options import Options
@@ -201,7 +201,7 @@ def _grid(given: flags.Given, axes, base, name: str):
         "costs": typed["costs"] or str(output.with_suffix(".csv")),
         "pdf": typed["pdf"],
     }
-    images.check_suffix(output)
+    encoding.check_suffix(output)
     pictures = [typed["content"], *(typed["style"] or [])]
     pictures = [one for one in pictures if one] + options.picture_paths()
     for argument, suffixes in (
@@ -219,8 +219,8 @@ def _grid(given: flags.Given, axes, base, name: str):
 
 
 def _write(grid, painted, files, bar: Bar) -> None:
-    suffix = images.check_suffix(files["output"])
-    data = images.encode(grid.sheet(painted), suffix)
+    suffix = encoding.check_suffix(files["output"])
+    data = encoding.encode(grid.sheet(painted), suffix)
     record.write(files["output"], data)
     bar.say(f"Saved {files['output']}")
     record.write_costs(files["costs"], grid.rows(painted))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nst_tf.files import images, record
+from nst_tf.files import encoding, images, record
 from nst_tf.stylization.result import Result
 from nst_tf.stylization.run import Run
 
@@ -37,8 +37,9 @@ class Writers:
         known = [path for path in [*inputs, typed["from"]] if path]
         self._check(known)
         self._width = _whole(typed, "animation_width", 16, 4096)
-        self._depth = images.check_depth(
-            _whole(typed, "depth", 8, 16), images.check_suffix(typed["output"])
+        self._depth = encoding.check_depth(
+            _whole(typed, "depth", 8, 16),
+            encoding.check_suffix(typed["output"]),
         )
         self._rate = _number(typed, "frame_rate", 0.1, 60)
         self._every = _whole(typed, "every", 1, 10**7)
@@ -107,7 +108,7 @@ class Writers:
             size = self._frames[-1].shape[:2]
             frames = [_resized(frame, size) for frame in self._frames]
             suffix = Path(path).suffix.lower()
-            data = images.encode_animation(frames, suffix, self._rate, recipe)
+            data = encoding.encode_animation(frames, suffix, self._rate, recipe)
             record.write(path, data)
             yield path
         if "progression" in paths:
@@ -115,9 +116,9 @@ class Writers:
             captions = [caption for caption, _ in self._sheet]
             size = self._sheet[-1][1].shape[:2]
             pictures = [_resized(picture, size) for _, picture in self._sheet]
-            sheet = images.contact_sheet(pictures, captions)
-            suffix = images.check_suffix(path, "progression")
-            record.write(path, images.encode(sheet, suffix, recipe))
+            sheet = encoding.contact_sheet(pictures, captions)
+            suffix = encoding.check_suffix(path, "progression")
+            record.write(path, encoding.encode(sheet, suffix, recipe))
             yield path
 
     def _check(self, inputs: list) -> None:
@@ -131,7 +132,7 @@ class Writers:
         taken: dict[Path, str] = {}
         for name, path in self._paths.items():
             if name in ("output", "progression"):
-                images.check_suffix(path, name)
+                encoding.check_suffix(path, name)
             record.check_path(path, name, suffixes.get(name, ()), inputs)
             whole = Path(path).resolve()
             if whole in taken:

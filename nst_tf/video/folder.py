@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nst_tf.files import images, record
+from nst_tf.files import encoding, images, record
 
 RECIPE = "recipe.json"
 
@@ -83,7 +83,7 @@ class Folder:
 
     def write(self, index: int, image: np.ndarray) -> None:
         """Keeps a finished frame."""
-        record.write(self._frame(index), images.encode(image, ".png"))
+        record.write(self._frame(index), encoding.encode(image, ".png"))
 
     def _frame(self, index: int) -> Path:
         return self.path / f"{index:06d}.png"

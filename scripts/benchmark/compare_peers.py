@@ -22,7 +22,7 @@ from pathlib import Path
 import benchmark
 import numpy as np
 
-from nst_tf.files import images, record
+from nst_tf.files import encoding, images, record
 from nst_tf.request import presets
 from nst_tf.request.options import Options
 
@@ -76,7 +76,7 @@ def painted(name: str, pair: list[str], given) -> dict:
         told = {}
     if not asked.items() <= told.items():
         told = asked | paint(name, pair, given.size, given)
-        data = images.encode(told.pop("picture"), ".png")
+        data = encoding.encode(told.pop("picture"), ".png")
         record.write(kept.with_suffix(".png"), data)
         record.write(kept.with_suffix(".json"), json.dumps(told).encode())
     picture = images.read(kept.with_suffix(".png"), "painted").rgb
@@ -113,7 +113,7 @@ def main() -> None:
     for number, pair in enumerate(given.pairs, 1):
         order = list(generator.permutation(given.contenders))
         found = [painted(name, pair.split(":"), given) for name in order]
-        data = images.encode(
+        data = encoding.encode(
             sheet([one.pop("picture") for one in found], given.crop), ".png"
         )
         record.write(given.folder / f"sheet_{number}.png", data)

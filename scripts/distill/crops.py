@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from nst_tf.files import images
+from nst_tf.files import encoding, images
 
 VARIED = {"turned": 0.3, "blended": 0.2, "recoloured": 0.2}  # shares of crops
 
@@ -17,7 +17,7 @@ def read_pictures(folders) -> dict[str, np.ndarray]:
         if not folder.exists():
             raise ValueError(f'`pictures`: there is no "{folder}".')
         for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
-            if path.suffix.lower() in images.SUFFIXES:
+            if path.suffix.lower() in encoding.SUFFIXES:
                 rgb = images.read(path, "pictures").rgb
                 found[path.name] = images.to_uint8(rgb)
     if not found:
