@@ -189,7 +189,7 @@ def _to_pillow(image: np.ndarray) -> Image.Image:
 
 
 def _put_alpha(picture: Image.Image, alpha: np.ndarray) -> Image.Image:
-    """Return RGBA, less the white that `_over_white` has put in."""
+    """Return RGBA, less the white that reading puts behind it."""
     opacity = images.to_uint8(alpha)
     if opacity.shape != picture.size[::-1]:
         raise ValueError(
