@@ -15,7 +15,7 @@ import types
 from pathlib import Path
 
 import nst_tf
-from nst_tf.request.options import OPTIMIZERS, Options
+from nst_tf.request.options import Options, by_optimizer
 from nst_tf.terminal.flags import GROUPS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "api.md"
@@ -153,16 +153,8 @@ def table() -> str:
 
 def default_of(field: dataclasses.Field) -> str:
     """As one would type it; an optimiser's own where that differs."""
-    own = {
-        name: arguments[field.name]
-        for name, arguments in OPTIMIZERS.items()
-        if field.name in arguments
-    }
-    if own:
-        return ", ".join(
-            f"{name} {value}" if isinstance(value, str) else f"{name} {value:g}"
-            for name, value in own.items()
-        )
+    if own := by_optimizer(field.name):
+        return own
     if field.name.endswith("_layers"):
         layers = getattr(Options(), field.name)
         return ", ".join(f"{name}: {value:g}" for name, value in layers)

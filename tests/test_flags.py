@@ -345,7 +345,7 @@ def test_help_says_what_flags_are_for():
         ("seed", "(0)"),
         ("optimizer", "(lbfgs)"),
         ("learning_rate", "(adam 0.02, adagrad 0.1, sgd 1e-06)"),
-        ("history", "(auto)"),
+        ("history", "(lbfgs auto)"),
         ("enlarge", "(false)"),
         ("steps", "(100)"),
         ("output", "(stylized.png)"),

@@ -27,6 +27,7 @@ from PIL import Image
 from nst_tf import Options
 from nst_tf.files import encoding, images, record
 from nst_tf.request import presets
+from nst_tf.request.values import option
 
 if importlib.util.find_spec("gradio") is None:
     pytest.skip("gradio is missing: nst_tf[page]", allow_module_level=True)
@@ -114,16 +115,7 @@ def test_what_is_in_sight_is_short(page_modules):
 
 
 def test_a_new_option_appears_by_itself(form, monkeypatch):
-    own = dataclasses.field(
-        default=0.5,
-        metadata={
-            "group": "styles",
-            "help": "how gently",
-            "low": 0,
-            "high": 1,
-            "choices": (),
-        },
-    )
+    own = option("styles", 0.5, "how gently", 0, 1)
     new = dataclasses.make_dataclass(
         "New",
         [("gentleness", float, own)],

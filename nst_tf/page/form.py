@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from nst_tf.request import presets
-from nst_tf.request.options import OPTIMIZERS, STATISTICS, Options
+from nst_tf.request.options import STATISTICS, Options, by_optimizer
 
 STYLES = 4  # paintings, at most
 # The presets in sight, in plain words; "" is no preset.
@@ -230,11 +230,6 @@ def _help(field: dataclasses.Field) -> str:
     slides = FIRST.get(field.name, ("", None))[1]  # and shows its ends
     if not slides and low is not None and high is not None and high <= LARGE:
         text += f"; {low:g} to {high:g}"
-    own = {
-        name: arguments[field.name]
-        for name, arguments in OPTIMIZERS.items()
-        if field.name in arguments
-    }
     if field.name.endswith("_layers"):
         layers = getattr(Options(), field.name)
         text += ", of vgg19 " + ", ".join(f"{n}:{v:g}" for n, v in layers)
@@ -243,11 +238,8 @@ def _help(field: dataclasses.Field) -> str:
         text += "; usually " + (
             f"{usual:g}" if is_number(field) else str(usual)
         )
-    if own:
-        text += "; usually " + ", ".join(
-            f"{n} {v}" if isinstance(v, str) else f"{n} {v:g}"
-            for n, v in own.items()
-        )
+    if own := by_optimizer(field.name):
+        text += f"; usually {own}"
     return text
 
 

@@ -19,21 +19,14 @@ from nst_tf.request.values import Layers
 
 # What each optimiser understands, with its defaults.
 OPTIMIZERS: dict[str, dict[str, Any]] = {
-    "lbfgs": {"history": "auto", "range_weight": 1e7},
-    "adam": {
-        "learning_rate": 0.02,
-        "decay": 1.0,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "epsilon": 1e-8,
-    },
-    "adagrad": {
-        "learning_rate": 0.1,
-        "decay": 1.0,
-        "initial_accumulator": 0.1,
-        "epsilon": 1e-7,
-    },
-    "sgd": {"learning_rate": 1e-6, "decay": 1.0, "momentum": 0.9},
+    "lbfgs": dict(history="auto", range_weight=1e7),
+    "adam": dict(
+        learning_rate=0.02, decay=1.0, beta1=0.9, beta2=0.999, epsilon=1e-8
+    ),
+    "adagrad": dict(
+        learning_rate=0.1, decay=1.0, initial_accumulator=0.1, epsilon=1e-7
+    ),
+    "sgd": dict(learning_rate=1e-6, decay=1.0, momentum=0.9),
 }
 PAIRS = 10  # that L-BFGS keeps where there is room
 # How styles are compared (formulas/statistics.py), and what each way wants.
@@ -54,6 +47,17 @@ PICTURES: dict[str, tuple[str, ...]] = {
 # Long side in pixels of the coarsest size that is chosen for any picture:
 # what VGG-19 sees at once is then a large part of it, and strokes are broad.
 COARSEST = 256
+
+
+def by_optimizer(name: str) -> str:
+    """An argument's defaults, as "adam 0.02, sgd 1e-06"; '' of no argument."""
+    return ", ".join(
+        f"{optimizer} {own[name]}"
+        if isinstance(own[name], str)
+        else f"{optimizer} {own[name]:g}"
+        for optimizer, own in OPTIMIZERS.items()
+        if name in own
+    )
 
 
 def usual(network: str, statistic: str) -> dict[str, Any]:
@@ -79,42 +83,17 @@ def steps_at(scale: int, steps: Any) -> Any:
     return -(-steps // 2 ** max(0, scale - 1))
 
 
-def _option(
-    default,
-    group,
-    help_text,
-    low=None,
-    high=None,
-    choices=(),
-    first=False,
-    read=None,
-    engine=values.later,
-):
-    """A field of the table.
-
-    `first` are those that a short help shows; `read` brings what is typed into
-    its own type, where default and annotation do not tell it; `engine` is what
-    of the value an engine is built for.
-    """
-    return dataclasses.field(
-        default=default,
-        metadata={
-            "group": group,
-            "help": help_text,
-            "low": low,
-            "high": high,
-            "choices": tuple(choices),
-            "first": first,
-            "read": read,
-            "engine": engine,
-        },
-    )
-
-
-# Of an option that no engine is built for: it is fed, or decides the inputs.
-_fed = functools.partial(_option, engine=None)
-_weight, _fed_weight = (
-    functools.partial(kind, low=0, high=math.inf) for kind in (_option, _fed)
+# What several help texts end in.
+_OWN = "; by default the statistic's own"
+_LAYERS = ", as NAME[:WEIGHT],...; by default the network's and statistic's"
+# The groups: options that an engine is built for, and those that it is fed.
+_cost, _optimiser, _network = (
+    functools.partial(values.option, group)
+    for group in ("costs", "optimiser", "network")
+)
+_style, _colour, _place, _start, _size = (
+    functools.partial(values.option, group, engine=None)
+    for group in ("styles", "colours", "places", "start", "size")
 )
 
 
@@ -127,296 +106,216 @@ class Options:
         was received.
     """
 
-    # Costs
-    strength: float | None = _fed(
+    strength: float | None = _cost(
         None,
-        "costs",
-        "how much of the painting, above 0 and below 1, the same for every "
-        "pair; in place of the two weights, 0.5 is about what they do",
+        "how much of the painting, between 0 and 1, the same for every pair; "
+        "in place of the two weights, which do about what 0.5 does",
         0.01,
         0.99,
         first=True,
+        engine=None,
     )
-    content_weight: float = _weight(
-        10.0,
-        "costs",
-        "alpha, the weight of the content cost",
-        engine=values.present,
+    content_weight: float = _cost(
+        10.0, "alpha, weight of the content cost", 0, engine=values.present
     )
-    style_weight: float = _weight(
-        40.0,
-        "costs",
-        "beta, the weight of the style cost",
-        engine=values.present,
+    style_weight: float = _cost(
+        40.0, "beta, weight of the style cost", 0, engine=values.present
     )
-    tv_weight: float = _fed_weight(
-        None,
-        "costs",
-        "gamma, the weight of the total variation; by default the statistic's "
-        "own",
+    tv_weight: float = _cost(
+        None, "gamma, weight of the total variation" + _OWN, 0, engine=None
     )
-    content_layers: Layers = _option(
-        None,
-        "costs",
-        "layers that hold the content, as NAME[:WEIGHT],...; by default the "
-        "network's own, in the statistic's weights",
-        read=values.later,
+    content_layers: Layers = _cost(
+        None, "layers of the content" + _LAYERS, read=values.later
     )
-    style_layers: Layers = _option(
-        None,
-        "costs",
-        "layers whose features hold the style, as NAME[:WEIGHT],...; by "
-        "default the network's own, in the statistic's weights",
-        read=values.later,
+    style_layers: Layers = _cost(
+        None, "layers of the style" + _LAYERS, read=values.later
     )
-    style_statistic: str = _option(
+    style_statistic: str = _cost(
         "gram",
-        "costs",
         "what of the features is style: their Gram matrix, as in the paper; or "
         "mean and covariance, by Wasserstein distance: calmer strokes, truer "
         "colours (--preset=paint adds the scales for it)",
         choices=STATISTICS,
     )
-    detail_weight: float = _weight(
+    detail_weight: float = _cost(
         0.0,
-        "costs",
         "weight of the photograph's edges and small things, as faces: of the "
         "Laplacian of means over 4 x 4 pixels",
+        0,
         engine=values.present,
     )
-    # Styles
-    style_blend: tuple[float, ...] = _fed(
-        (),
-        "styles",
-        "weights of several styles, as 2,1; equal by default",
-        read=values.blend,
+    style_blend: tuple[float, ...] = _style(
+        (), "weights of several styles, as 2,1; else equal", read=values.blend
     )
-    style_scale: float = _fed(
+    style_scale: float = _style(
         1.0,
-        "styles",
         "size of the strokes: long side of the style relative to the "
         "result's, or to its own where that is smaller",
         0.01,
         16.0,
         first=True,
     )
-    style_scales: tuple[float, ...] = _fed(
+    style_scales: tuple[float, ...] = _style(
         (),
-        "styles",
-        "of several styles, as 1,0.5: by how much more, or less, than "
-        "--style_scale says",
+        "of several styles, as 1,0.5: factors on --style_scale",
         read=values.style_scales,
     )
-    # Colours
-    color: str = _fed(
+    color: str = _colour(
         "style",
-        "colours",
         "the style's own; the content's, by mapping the style's to them; or "
         "light and dark alone painted, the content's chroma kept",
         choices=("style", "content", "luminance"),
     )
-    color_strength: float | None = _fed(
-        None,
-        "colours",
-        "share of the way from the style's colours to those asked for; 1 by "
-        "default",
-        0,
-        1,
+    color_strength: float | None = _colour(
+        None, "how far colours go to those asked for; 1 by default", 0, 1
     )
-    color_image: str | None = _fed(
-        None, "colours", "PATH of a picture to whose colours the style's go"
+    color_image: str | None = _colour(
+        None, "PATH of a picture to whose colours the style's go"
     )
-    # Places
-    mask: str | None = _fed(
+    mask: str | None = _place(
         None,
-        "places",
         "PATH of a mask as the content lies, or alpha, the content's own: "
         "white is painted, black stays the photograph",
     )
-    content_mask: tuple[str, ...] = _fed(
+    content_mask: tuple[str, ...] = _place(
         (),
-        "places",
-        "PATH of a mask of where a style goes, or all; given once for each "
-        "style, in their order",
+        "PATH of a mask of where a style goes, or all; once for each, in order",
         read=values.paths,
     )
-    style_mask: tuple[str, ...] = _fed(
+    style_mask: tuple[str, ...] = _place(
         (),
-        "places",
-        "PATH of a mask of what part of a style to learn from, or all; given "
-        "once for each style",
+        "PATH of a mask of what of a style counts, or all; once for each",
         read=values.paths,
     )
-    detail_mask: str | None = _fed(
-        None,
-        "places",
-        "PATH of a mask of where --detail_weight counts",
+    detail_mask: str | None = _place(
+        None, "PATH of a mask of where --detail_weight counts"
     )
-    # Start
-    init: str = _fed(
-        "content",
-        "start",
-        "picture to start from: content, noise, style, or a file's PATH",
+    init: str = _start(
+        "content", "what to start from: content, noise, style, or a file's PATH"
     )
-    noise: str | None = _fed(
+    noise: str | None = _start(
         None,
-        "start",
         "kind of noise for --init=noise; uniform by default",
         choices=("uniform", "gaussian"),
     )
-    noise_ratio: float | None = _fed(
+    noise_ratio: float | None = _start(
+        None, "share of noise for --init=noise; 1 by default", 0, 1
+    )
+    seed: int = _start(
+        0, "seed of all that is random", 0, 2**31 - 1, engine=values.later
+    )
+    optimizer: str = _optimiser("lbfgs", "how to descend", choices=OPTIMIZERS)
+    learning_rate: float | None = _optimiser(
+        None, "length of a step", 0, engine=None
+    )
+    decay: float | None = _optimiser(
+        None, "factor on the learning rate at each step", 0, 1
+    )
+    beta1: float | None = _optimiser(
+        None, "decay of the first moment", 0, 0.999999
+    )
+    beta2: float | None = _optimiser(
+        None, "decay of the second moment", 0, 0.999999
+    )
+    epsilon: float | None = _optimiser(None, "added to the divisor", 0)
+    initial_accumulator: float | None = _optimiser(
+        None, "start of the sum of squares", 0
+    )
+    momentum: float | None = _optimiser(
+        None, "share of the last step kept", 0, 1
+    )
+    history: str | int | None = _optimiser(
         None,
-        "start",
-        "share of noise for --init=noise, the rest is content; 1 by default",
-        0,
-        1,
-    )
-    seed: int = _option(0, "start", "seed of all that is random", 0, 2**31 - 1)
-    # Optimiser
-    optimizer: str = _option(
-        "lbfgs", "optimiser", "how to descend", choices=OPTIMIZERS
-    )
-    learning_rate: float | None = _fed_weight(
-        None, "optimiser", "length of a step (adam, adagrad, sgd)"
-    )
-    decay: float | None = _option(
-        None,
-        "optimiser",
-        "factor on the learning rate at each step (adam, adagrad, sgd)",
-        0,
-        1,
-    )
-    beta1: float | None = _option(
-        None, "optimiser", "decay of the first moment (adam)", 0, 0.999999
-    )
-    beta2: float | None = _option(
-        None, "optimiser", "decay of the second moment (adam)", 0, 0.999999
-    )
-    epsilon: float | None = _weight(
-        None, "optimiser", "added to the divisor (adam, adagrad)"
-    )
-    initial_accumulator: float | None = _weight(
-        None, "optimiser", "start of the sum of squares (adagrad)"
-    )
-    momentum: float | None = _option(
-        None, "optimiser", "share of the last step kept (sgd)", 0, 1
-    )
-    history: str | int | None = _option(
-        None,
-        "optimiser",
-        "pairs that model the curvature, 1 to 100; auto: 10, fewer where they "
-        "would take too much memory (lbfgs)",
+        "pairs that model the curvature, 1 to 100; auto: 10, memory allowing",
         read=values.history,
     )
-    range_weight: float | None = _weight(
+    range_weight: float | None = _optimiser(
         None,
-        "optimiser",
-        "weight, times alpha + beta, of values outside [0, 1], which no file "
-        "holds (lbfgs; the others clip)",
+        "weight, times alpha + beta, of values outside [0, 1]; others clip",
+        0,
     )
-    # Size
-    steps: int = _fed(
+    steps: int = _size(
         100,
-        "size",
-        "steps at each of the first two scales, one evaluation each; half as "
-        "many at each further one",
+        "steps at each of the first two scales; half as many at each further",
         0,
         10**7,
         first=True,
     )
-    max_size: int = _fed(
+    max_size: int = _size(
         512,
-        "size",
         "long side of the result in pixels; 0: the file's",
         0,
         10**6,
         first=True,
     )
-    enlarge: bool = _fed(
-        False, "size", "let --max_size enlarge smaller pictures"
-    )
-    print: str | None = _fed(
+    enlarge: bool = _size(False, "let --max_size enlarge smaller pictures")
+    print: str | None = _size(
         None,
-        "size",
         "instead of --max_size: the sheet to fill, as 60x40cm@300dpi or "
         "24x16in@300dpi, turned as the picture is; enlarges",
         read=values.paper,
     )
-    scales: str | int | tuple[int, ...] = _fed(
+    scales: str | int | tuple[int, ...] = _size(
         "auto",
-        "size",
         "coarse to fine: how many sizes, each twice the last; or the long "
         "sides to pass through, as 256,512; auto: from about 256 px",
         read=values.scales,
     )
-    margin: int = _option(
-        8, "size", "pixels painted beyond the frame and cut off", 0, 16
+    margin: int = _size(
+        8,
+        "pixels painted beyond the frame and cut off",
+        0,
+        16,
+        engine=values.later,
     )
-    # Network
-    weights: str = _option(
+    weights: str = _network(
+        "auto", "network weights: auto, imagenet, random, or a file's PATH"
+    )
+    network: str = _network(
+        "vgg19", "what looks at the pictures", choices=NETWORKS
+    )
+    pooling: str = _network(
+        None, "how the network halves" + _OWN, choices=("max", "avg")
+    )
+    precision: str = _network(
         "auto",
-        "network",
-        "the network's weights: auto, imagenet, random, or a file's PATH",
-    )
-    network: str = _option(
-        "vgg19",
-        "network",
-        "what looks at the pictures",
-        choices=NETWORKS,
-    )
-    pooling: str = _option(
-        None,
-        "network",
-        "how the network halves; by default the statistic's own",
-        choices=("max", "avg"),
-    )
-    precision: str = _fed(
-        "auto",
-        "network",
         "what the convolutions compute in; auto: bfloat16 where the processor "
         "multiplies it, float16 on a GPU that has that alone, else float32",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+        engine=None,
     )
-    tile: str | int = _fed(
+    tile: str | int = _network(
         "auto",
-        "network",
         "side in pixels of the parts computed one at a time, a multiple of "
         "16; off; auto: what fits into the memory there is",
         read=values.tile,
+        engine=None,
     )
-    jit: str = _fed(
+    jit: str = _network(
         "auto",
-        "network",
-        "compile with XLA, once for each size; auto: no, it takes longer than "
-        "usual runs gain",
+        "compile with XLA, once for each size; auto: no, it seldom pays",
         choices=("auto", "on", "off"),
+        engine=None,
     )
 
     def __post_init__(self):
         values.validate(self)
         self._check_network()
         self._check_optimizer()
-        if self.init != "noise":
-            for name in ("noise", "noise_ratio"):
-                if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"`{name}` needs `init` to be noise; "
-                        f'received init "{self.init}".'
-                    )
         self._check_color()
+        self._check_weights()
+        for name in ("noise", "noise_ratio"):
+            if getattr(self, name) is not None and self.init != "noise":
+                raise ValueError(
+                    f"`{name}` needs `init` to be noise; "
+                    f'received init "{self.init}".'
+                )
         if self.print is not None and self.max_size != Options.max_size:
             raise ValueError(
                 "`print` says how large the result is, and so does `max_size`; "
                 f'received both, print "{self.print}" and max_size '
                 f"{self.max_size}. Leave one of them out."
             )
-        self._check_weights()
-        if not self.content_weight and not self.style_weight:
-            raise ValueError(
-                "`content_weight` and `style_weight` are both 0: nothing to "
-                "optimise towards. Give one of them."
-            )
-
         if self.jit == "on" and isinstance(self.tile, int):
             raise ValueError(
                 "`jit` cannot be on with a `tile`: XLA does not compile "
@@ -424,25 +323,18 @@ class Options:
             )
 
     def _check_network(self):
-        for name, value in usual(self.network, self.style_statistic).items():
-            given = getattr(self, name)
-            value = value if given is None else given
+        for name, own in usual(self.network, self.style_statistic).items():
+            value = getattr(self, name)
+            value = own if value is None else value
             if name.endswith("_layers"):
                 try:
                     value = values.parse_layers(value, self.network)
                 except ValueError as error:
                     raise ValueError(f"`{name}`: {error}") from None
             object.__setattr__(self, name, value)
-        if NETWORKS[self.network].tiled:
-            return
-        tile = self.tile if isinstance(self.tile, int) else None
-        for name, given in (
-            ("tile", tile),
-            ("mask", self.mask),
-            ("content_mask", self.content_mask),
-            ("style_mask", self.style_mask),
-        ):
-            if given:
+        whole = "content_mask", "style_mask", "mask", "tile"
+        for name in () if NETWORKS[self.network].tiled else whole:
+            if getattr(self, name) not in (None, (), "auto", "off"):
                 raise ValueError(
                     f"`{name}` needs a network that pads and halves by twos; "
                     f'received it with network "{self.network}", which looks '
@@ -451,39 +343,42 @@ class Options:
 
     def _check_optimizer(self):
         for name in set().union(*OPTIMIZERS.values()):
-            if getattr(self, name) is None:
+            users = [key for key, own in OPTIMIZERS.items() if name in own]
+            if getattr(self, name) is None or self.optimizer in users:
                 continue
-            if name not in OPTIMIZERS[self.optimizer]:
-                users = [key for key, own in OPTIMIZERS.items() if name in own]
-                raise ValueError(
-                    f"`{name}` belongs to {', '.join(users)}; received it "
-                    f'with optimizer "{self.optimizer}". Leave it out, or '
-                    f"choose --optimizer={users[0]}."
-                )
+            raise ValueError(
+                f"`{name}` belongs to {', '.join(users)}; received it "
+                f'with optimizer "{self.optimizer}". Leave it out, or '
+                f"choose --optimizer={users[0]}."
+            )
 
     def _check_color(self):
-        if self.color_image is None and self.color == "style":
-            if self.color_strength is not None:
-                raise ValueError(
-                    "`color_strength` needs `color` to be content or "
-                    'luminance, or a `color_image`; received color "style".'
-                )
-        elif self.color_image is not None and self.color != "style":
+        own, image = self.color == "style", self.color_image is not None
+        if image and not own:
             raise ValueError(
                 "`color_image` says whose colours, and so does `color`; "
                 f'received both, color "{self.color}". Give one of them.'
             )
+        if self.color_strength is not None and own and not image:
+            raise ValueError(
+                "`color_strength` needs `color` to be content or "
+                'luminance, or a `color_image`; received color "style".'
+            )
 
     def _check_weights(self):
         for name in ("content_weight", "style_weight"):
-            default = type(self).__dataclass_fields__[name].default
             value = getattr(self, name)
-            if self.strength is not None and value != default:
+            if self.strength is not None and value != getattr(Options, name):
                 raise ValueError(
                     f"`strength` sets `content_weight` and `style_weight`; "
                     f"received {name} {value:g} beside it. Give the one, or "
                     "the others."
                 )
+        if not self.content_weight and not self.style_weight:
+            raise ValueError(
+                "`content_weight` and `style_weight` are both 0: nothing to "
+                "optimise towards. Give one of them."
+            )
         if self.detail_mask is not None and not self.detail_weight:
             raise ValueError(
                 "`detail_mask` needs a `detail_weight`; received none. Give "
@@ -526,12 +421,9 @@ class Options:
 
     def optimizer_arguments(self) -> dict[str, Any]:
         """The chosen optimiser's arguments, defaults filled in."""
-        return {
-            name: default
-            if getattr(self, name) is None
-            else getattr(self, name)
-            for name, default in OPTIMIZERS[self.optimizer].items()
-        }
+        own = OPTIMIZERS[self.optimizer]
+        given = {name: getattr(self, name) for name in own}
+        return own | {n: v for n, v in given.items() if v is not None}
 
     def used_layers(self) -> tuple[Layers, Layers]:
         """Content's and style's layers; none of a cost without weight."""
@@ -596,10 +488,10 @@ class Options:
         plain = dataclasses.asdict(self)
         for name in ("content_layers", "style_layers"):
             plain[name] = dict(plain[name])
-        for name, value in plain.items():
-            if isinstance(value, tuple):
-                plain[name] = list(value)
-        return plain
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in plain.items()
+        }
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> "Options":

@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from nst_tf.request.networks import NETWORKS
@@ -16,6 +16,39 @@ from nst_tf.request.paper import Paper
 Layers = tuple[tuple[str, float], ...]
 SMALLEST = 16  # pixels, the side of what any network takes
 MOST_SCALES = 8
+
+
+def later(value: Any) -> Any:
+    """As it is; of layers, which there are depends on the network."""
+    return value
+
+
+def present(weight: float) -> float:
+    """1 for any weight but 0."""
+    return float(weight > 0)
+
+
+def option(
+    group: str,
+    default: Any,
+    help_text: str,
+    low: float | None = None,
+    high: float = math.inf,
+    *,
+    choices: Iterable[str] = (),
+    first: bool = False,
+    read: Callable[[Any], Any] | None = None,
+    engine: Callable[[Any], Any] | None = later,
+) -> Any:
+    """A field of a table of options.
+
+    `first` are those that a short help shows; `read` brings what is typed into
+    its own type, where default and annotation do not tell it; `engine` is what
+    of the value an engine is built for, None if nothing.
+    """
+    about = dict(group=group, help=help_text, low=low, high=high, first=first)
+    kinds = dict(choices=tuple(choices), read=read, engine=engine)
+    return dataclasses.field(default=default, metadata={**about, **kinds})
 
 
 def validate(options: Any) -> None:
@@ -35,7 +68,7 @@ def validate(options: Any) -> None:
 
 def _validated(field: dataclasses.Field, value: Any) -> Any:
     """One option's value in its own type, or ValueError."""
-    if field.metadata.get("read"):
+    if field.metadata["read"]:
         return field.metadata["read"](value)
     value = _unpathed(value)
     choices = field.metadata["choices"]
@@ -152,16 +185,6 @@ def _check_range(what: str, number: float, low: float, high: float) -> None:
     if high == math.inf:
         bounds = f"at least {low:.12g}"
     raise ValueError(f"{what} should be {bounds}; received {number:.12g}.")
-
-
-def later(value: Any) -> Any:
-    """As it is; of layers, which there are depends on the network."""
-    return value
-
-
-def present(weight: float) -> float:
-    """1 for any weight but 0."""
-    return float(weight > 0)
 
 
 def _numbers(value: str | Iterable[float], what: str) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from nst_tf.request.options import OPTIMIZERS, Options
+from nst_tf.request.options import Options, by_optimizer
 from nst_tf.terminal.tables import (
     FLAGS,
     GROUPS,
@@ -136,15 +136,8 @@ def _default_text(field: dataclasses.Field) -> Any:
     if field.name.endswith("_layers"):
         layers = getattr(Options(), field.name)
         return ", ".join(f"{name}:{weight:g}" for name, weight in layers)
-    own = {
-        name: arguments[field.name]
-        for name, arguments in OPTIMIZERS.items()
-        if field.name in arguments
-    }
-    if len(own) > 1 and len(set(own.values())) > 1:
-        return ", ".join(f"{name} {value:g}" for name, value in own.items())
-    if own:
-        return next(iter(own.values()))
+    if own := by_optimizer(field.name):
+        return own
     value = getattr(Options(), field.name, field.default)
     return None if value == () else value
 

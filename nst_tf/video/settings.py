@@ -5,18 +5,14 @@ those of `Options`.
 """
 
 import dataclasses
-import math
-from typing import Any
+import functools
 
-from nst_tf.request.values import validate
+from nst_tf.request.values import option, validate
 
 MOST_EARLIER = 6
 
 
-def _setting(default, help_text, low, high, first=True) -> Any:
-    bounds = {"low": low, "high": high, "choices": ()}
-    about = {"group": "clip", "help": help_text, "first": first}
-    return dataclasses.field(default=default, metadata={**about, **bounds})
+_setting = functools.partial(option, "clip")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +29,7 @@ class Settings:
         "weight of the difference to the frame before, brought to where "
         "things have moved; 0: nothing holds a frame but its start",
         0,
-        math.inf,
+        first=True,
     )
     earlier: int = _setting(
         1,
@@ -41,7 +37,6 @@ class Settings:
         "one only where no nearer one shows what is there",
         1,
         MOST_EARLIER,
-        first=False,
     )
     frame_steps: int | None = _setting(
         None,
@@ -49,17 +44,20 @@ class Settings:
         "by default a quarter of a picture's, and the more, the more is new",
         0,
         10**7,
-        first=False,
     )
-    start: float = _setting(
-        0.0, "where in the clip to begin, seconds", 0, math.inf, first=False
-    )
+    start: float = _setting(0.0, "where in the clip to begin, seconds", 0)
     duration: float | None = _setting(
-        None, "how much of it to paint, seconds; the rest by default", 0.001,
-        math.inf,
-    )  # fmt: skip
+        None,
+        "how much of it to paint, seconds; the rest by default",
+        0.001,
+        first=True,
+    )
     fps: float | None = _setting(
-        None, "frames a second at most; all of them by default", 0.001, 1000
+        None,
+        "frames a second at most; all of them by default",
+        0.001,
+        1000,
+        first=True,
     )
 
     def __post_init__(self):
