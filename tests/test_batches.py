@@ -49,7 +49,7 @@ def draw(path, size=(40, 32)):
 
 def check(**changes):
     asked = {"content": "photos/*", "style": "paintings/*"}
-    return batch.check(**{**asked, **changes})
+    return batch.batch(**{**asked, **changes})
 
 
 def write_manifest(*lines, name="jobs.csv"):

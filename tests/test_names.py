@@ -103,7 +103,7 @@ def test_what_is_saved_is_told_on_any_terminal(folder, monkeypatch):
 
 
 def test_a_batch_of_a_folder(folder):
-    order = batch.check(
+    order = batch.batch(
         content=str(folder), style=f"style{NAME}.png", options=Options(**QUICK)
     )
     jobs = list(order.jobs)
@@ -147,11 +147,11 @@ def test_a_batch_of_a_folder(folder):
 )
 def test_a_manifest_names_it(folder, name, line):
     (folder / name).write_bytes(line % b"stylecaf\xe9")
-    (job,) = batch.check(manifest=name).jobs
+    (job,) = batch.batch(manifest=name).jobs
     assert job.content == str(folder / f"{NAME}.png")
     (folder / name).write_bytes(line % b"gone\xe9")
     with pytest.raises(ValueError, match=r'`style` should be.*"gone\\udce9'):
-        batch.check(manifest=name)
+        batch.batch(manifest=name)
 
 
 def test_a_sweep_and_its_table(folder, capsys):

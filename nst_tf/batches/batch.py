@@ -17,34 +17,33 @@ Finished = stream.Finished
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """A batch that has been checked and may start.
+    """A batch that has been checked; to iterate over it is to do it.
 
     Attributes:
       jobs: what is to be painted.
       total: how many they are.
       folder: where the pictures go.
       index: whether pages of thumbnails are made.
+      machines: workers, scheduler and device, as `batch` takes them.
     """
 
     jobs: jobs.Jobs
     total: int
     folder: Path
     index: bool
+    machines: tuple[str | int, str | None, str]
+
+    def __iter__(self) -> Iterator[Finished]:
+        with self.crew() as crew:
+            yield from self.finished(crew)
 
     @contextlib.contextmanager
-    def crew(
-        self,
-        workers: str | int = "auto",
-        scheduler: str | None = None,
-        device: str = "auto",
-    ) -> Iterator[cluster.Crew]:
+    def crew(self) -> Iterator[cluster.Crew]:
         """The workers for it; see `cluster.opened`."""
         first = itertools.islice(self.jobs, jobs.BLOCK)
         largest = max(first, key=lambda job: _pixels(jobs.size(job)))
         sample = jobs.size(largest), largest.options
-        with cluster.opened(
-            self.total, sample, workers, scheduler, device
-        ) as crew:
+        with cluster.opened(self.total, sample, *self.machines) as crew:
             seat = crew.seat._replace(thumbnails=self.index)
             yield dataclasses.replace(crew, seat=seat)
 
@@ -67,45 +66,6 @@ class Order:
                     book.write()
 
 
-def check(
-    *,
-    content: sources.Patterns | None = None,
-    style: sources.Patterns | None = None,
-    manifest: str | os.PathLike | None = None,
-    output: str | os.PathLike = "painted",
-    name: str = jobs.NAME,
-    pair: str = "product",
-    index: bool = True,
-    options: Options | None = None,
-) -> Order:
-    """Reads what is asked for; ValueError if it could not be done as it is."""
-    options = sources.absolute(options or Options(), os.getcwd())
-    folder = Path(output)
-    rows: sources.Pairs | sources.Manifest
-    if manifest is not None:
-        if content is not None or style is not None:
-            raise ValueError(
-                "`manifest` names photographs and paintings. Leave `content` "
-                "and `style` out, or the manifest."
-            )
-        rows = sources.Manifest(Path(manifest), options)
-    else:
-        for argument, given in (("content", content), ("style", style)):
-            if not given:
-                raise ValueError(
-                    f"`{argument}` is missing. Give a pattern, as in "
-                    f"--{argument}='{argument}s/*.jpg', or --manifest."
-                )
-        rows = sources.Pairs(
-            sources.files(content or (), "content", folder),
-            sources.files(style or (), "style", folder),
-            options,
-            pair,
-        )
-    asked = jobs.Jobs(rows, folder, name)
-    return Order(asked, asked.check(), folder, index)
-
-
 def batch(
     *,
     content: sources.Patterns | None = None,
@@ -120,7 +80,7 @@ def batch(
     device: str = "auto",
     options: Options | None = None,
     **overrides,
-) -> Iterator[Finished]:
+) -> Order:
     """Paints many photographs in the manner of many paintings, on Dask.
 
     What is there already, painted with the same options of the same inputs
@@ -145,31 +105,46 @@ def batch(
       options: an `Options`; defaults otherwise.
       **overrides: single options by name, e.g. `steps=300`.
 
-    Yields:
-      A `Finished` for each job at its end: `.output`, `.reason` if it failed,
-      `.recipe`. Leaving the loop stops the batch.
+    Returns:
+      An iterable; nothing is painted before its loop. It yields a `Finished`
+      for each job at its end: `.output`, `.reason` if it failed, `.recipe`.
+      Leaving the loop stops the batch.
 
     Raises:
       ValueError: before the start, what cannot be done as it was asked for.
       Stopped: the disk is full, or the scheduler is gone.
     """
     cluster.check(workers)
-    order = check(
-        content=content,
-        style=style,
-        manifest=manifest,
-        output=output,
-        name=name,
-        pair=pair,
-        index=index,
-        options=(options or Options()).replace(**overrides),
-    )
-    return _painted(order, workers, scheduler, device)
+    options = (options or Options()).replace(**overrides)
+    rows = _rows(content, style, manifest, Path(output), pair, options)
+    asked = jobs.Jobs(rows, Path(output), name)
+    machines = workers, scheduler, device
+    return Order(asked, asked.check(), Path(output), index, machines)
 
 
-def _painted(order: Order, workers, scheduler, device) -> Iterator[Finished]:
-    with order.crew(workers, scheduler, device) as crew:
-        yield from order.finished(crew)
+def _rows(
+    content, style, manifest, folder: Path, pair: str, options: Options
+) -> sources.Pairs | sources.Manifest:
+    options = sources.absolute(options, os.getcwd())
+    if manifest is None:
+        for argument, given in (("content", content), ("style", style)):
+            if not given:
+                raise ValueError(
+                    f"`{argument}` is missing. Give a pattern, as in "
+                    f"--{argument}='{argument}s/*.jpg', or --manifest."
+                )
+        return sources.Pairs(
+            sources.files(content, "content", folder),
+            sources.files(style, "style", folder),
+            options,
+            pair,
+        )
+    if content is not None or style is not None:
+        raise ValueError(
+            "`manifest` names photographs and paintings. Leave `content` "
+            "and `style` out, or the manifest."
+        )
+    return sources.Manifest(Path(manifest), options)
 
 
 def _pixels(size: tuple[int, int]) -> int:

@@ -14,7 +14,7 @@ from nst_tf.batches import cluster, failures, stream
 from nst_tf.request.options import Options
 from nst_tf.terminal import flags
 
-OWN = ("content", "style", "manifest", "output", "name", "pair", "index")
+OWN = "preset", "quiet"  # flags that are the terminal's
 BAR = (
     "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} jobs{postfix}, "
     "{remaining} left"
@@ -23,13 +23,11 @@ BAR = (
 
 def batch(given: flags.Given, options: Options) -> int:
     """Paints what was typed; returns the exit code."""
-    typed = given.flags
-    cluster.check(typed["workers"])
-    order = batch_.check(options=options, **{name: typed[name] for name in OWN})
-    machine = {n: typed[n] for n in ("workers", "scheduler", "device")}
-    board = Board(order, typed["quiet"])
+    asked = {n: given.flags[n] for n in given.flags if n not in OWN}
+    order = batch_.batch(options=options, **asked)
+    board = Board(order, given.flags["quiet"])
     try:
-        with unlogged(), stop_signals(), order.crew(**machine) as crew:
+        with unlogged(), stop_signals(), order.crew() as crew:
             board.announce(crew)
             for finished in order.finished(crew):
                 board.show(finished)

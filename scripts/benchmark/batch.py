@@ -38,16 +38,18 @@ def main() -> None:
 def measure(manifest: Path, typed: argparse.Namespace) -> None:
     """Prints a line each tenth of the jobs."""
     started = time.monotonic()
-    order = batch.check(
+    order = batch.batch(
         manifest=manifest,
         output=manifest.with_name("painted"),
         name="{number}.png",
         index=not typed.noindex,
+        workers=typed.workers,
+        device="cpu",
     )
     print(f"checked in {time.monotonic() - started:.1f} s")
     with (
         dask.config.set({"distributed.worker.preload": [str(ENGINE)]}),
-        order.crew(typed.workers, device="cpu") as crew,
+        order.crew() as crew,
     ):
         started, before = time.monotonic(), time.process_time()
         for done, one in enumerate(order.finished(crew), 1):
