@@ -45,7 +45,7 @@ def flows() -> None:
             12, height, width, (pan, 0.27 * pan),
             ball=18 * width / 160, speed=(-ball, 0.2 * ball),
         )  # fmt: skip
-        greys = [flow.grey(unit(frame)) for frame in drawn.frames]
+        greys = [flow.grey(images.unit(frame)) for frame in drawn.frames]
         print(f"{width} x {height} px, {pan:g} px a frame, the ball {ball:g}")
         for preset in flow.PRESETS:
             rows = [
@@ -71,10 +71,6 @@ def compared(now, before, truth, visible, preset) -> list[float]:
         believed[~visible].mean(),
         seconds,
     ]
-
-
-def unit(frames: np.ndarray) -> np.ndarray:
-    return frames.astype("float32") / 255
 
 
 def painted(
@@ -118,7 +114,7 @@ def beside_itself(path: str, style: str, given: dict[str, str]) -> None:
         if one.done:
             painted.append((one, time.monotonic()))
     for k, frame in enumerate(clips.frames(job.clip)):
-        content = images.resize(unit(frame.rgb), job.first.plan.size)
+        content = images.resize(images.unit(frame.rgb), job.first.plan.size)
         one, ended = painted[k]
         grey, apart = flow.grey(content), np.nan
         if not one.cut:

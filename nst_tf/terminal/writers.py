@@ -201,5 +201,5 @@ def _fitted(image: np.ndarray, long_side: int) -> np.ndarray:
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if image.shape[:2] == tuple(size):
         return image
-    small = images.resize(image.astype("float32") / 255, size)
+    small = images.resize(images.unit(image), size)
     return images.to_uint8(small)

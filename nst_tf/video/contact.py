@@ -26,7 +26,7 @@ def sheet(clip: clips.Clip, kept: Folder, count: int) -> np.ndarray:
         if number % stride:
             continue
         painting = kept.get(number)
-        photograph = frame.rgb.astype("float32") / 255
+        photograph = images.unit(frame.rgb)
         photograph = images.resize(photograph, painting.shape[:2])
         columns.append(np.vstack([images.to_uint8(photograph), painting]))
     return np.hstack(columns)
