@@ -117,7 +117,7 @@ def prepare(
     clip = clips.Clip(content, start, end, fps)
     flow.estimator()
     rgb = next(clips.frames(clip)).rgb
-    small = images.resize(_unit(rgb), _even(rgb.shape[:2], options))
+    small = images.resize(images.unit(rgb), _even(rgb.shape[:2], options))
     size = small.shape[:2]
     first = inputs_.prepare(
         small, style, options=options.replace(max_size=max(size), print=None)
@@ -156,7 +156,7 @@ def frames(
     reach = job.settings.distances[-1]
     past: collections.deque[_Past] = collections.deque(maxlen=reach)
     for number, frame in enumerate(clips.frames(job.clip)):
-        content = images.resize(_unit(frame.rgb), job.first.plan.size)
+        content = images.resize(images.unit(frame.rgb), job.first.plan.size)
         grey = flow.grey(content)
         moved = _moved(grey, past, job.settings.distances)
         cut = not past or flow.is_cut(grey, past[-1].grey, moved[1])
@@ -177,7 +177,7 @@ def frames(
             if result.diverged:
                 return
         # Of what a file holds: a run that goes on from files is the same.
-        image = _unit(painted.image)
+        image = images.unit(painted.image)
         past.append(_Past(grey, image, held(image, past, moved)))
 
 
@@ -189,10 +189,6 @@ def _keep(painted: Painted, result: Result, kept: Folder) -> None:
     kept.begin(result.record["network"])
     if painted.done and not result.diverged:
         kept.write(painted.number, painted.image)
-
-
-def _unit(image: np.ndarray) -> np.ndarray:
-    return image.astype("float32") / 255
 
 
 def _even(size: tuple[int, int], options: Options) -> tuple[int, int]:
