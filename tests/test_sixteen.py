@@ -155,8 +155,13 @@ def tiled(values, order, extra):
         262: [2], 277: [channels], 317: [2], 322: [16], 323: [16],
         324: places, 325: [len(part) for part in parts], 338: [extra],
     }  # fmt: skip
+    return written(body, order, entries)
+
+
+def written(body, order, entries):
+    """A TIFF of numbers of 32 bits, those of many after its body."""
     rows = b""
-    for tag, given in entries.items():
+    for tag, given in sorted(entries.items()):
         own = struct.pack(f"{order}{len(given)}L", *given)
         if len(given) > 1:
             place, body = 8 + len(body), body + own
@@ -166,6 +171,48 @@ def tiled(values, order, extra):
     start = struct.pack(f"{order}L", 8 + len(body))
     count = struct.pack(f"{order}H", len(entries))
     return mark + start + body + count + rows + bytes(4)
+
+
+@pytest.mark.parametrize("packing", [1, 8])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_tiffs_in_planes(packing, order, orientation):
+    """Without packing Pillow shows every second half of two pixels."""
+    values = np.random.default_rng(5).integers(0, 65536, (13, 7, 3), "uint16")
+    data = planar(values, order, packing, {274: [orientation]})
+    upright = np.rot90(values, -1) if orientation == 6 else values
+    picture = images.read(data)
+    np.testing.assert_array_equal(deep(picture.rgb), upright)
+    assert picture.size == upright.shape[:2]
+    small = images.read(data, wanted=lambda size: (1, 1)).rgb
+    means = np.broadcast_to(upright.mean((0, 1)) / 65535, (3, 3, 3))
+    np.testing.assert_allclose(small.mean((0, 1)), means[0, 0], atol=0.03)
+
+
+def test_a_broken_tiff_in_planes_is_one_line():
+    values = np.zeros((13, 7, 3), "uint16")
+    for tags in ({277: [2]}, {273: [8]}, {279: [5] * 9}):
+        with pytest.raises(ValueError, match="`image` should be a picture"):
+            images.read(planar(values, "<", 8, tags))
+
+
+def planar(values, order, packing, tags):
+    """A TIFF of a plane a channel, in strips of five rows."""
+    height, width, channels = values.shape
+    body, places, sizes = b"", [], []
+    for plane in np.moveaxis(values, 2, 0):
+        for top in range(0, height, 5):
+            strip = plane[top : top + 5].astype(f"{order}u2").tobytes()
+            strip = zlib.compress(strip) if packing == 8 else strip
+            places.append(8 + len(body))
+            sizes.append(len(strip))
+            body += strip
+    entries = {
+        256: [width], 257: [height], 258: [16] * channels, 259: [packing],
+        262: [2], 273: places, 277: [channels], 278: [5], 279: sizes,
+        284: [2], **tags,
+    }  # fmt: skip
+    return written(body, order, entries)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -265,6 +265,7 @@ def _from_pillow(
         frames = getattr(image, "n_frames", 1)
         which = "main" if image.format == "HEIF" else "first"
         notes = [f"{which} of {frames} frames used"] if frames > 1 else []
+        image = sixteen.interleaved(image)
         file = getattr(image, "fp", None)
         turn = eight = _turn(image, notes)
         if turn is not None and image.format == "TIFF":

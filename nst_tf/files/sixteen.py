@@ -19,6 +19,11 @@ from PIL import Image, TiffImagePlugin
 BAND = 2**22  # bytes, about, that are packed at a time
 INCH = 0.0254  # metres
 _HEADER = 33  # bytes of a PNG's signature and first chunk
+# A TIFF's tags: where strips and tiles lie, with what it takes to read them;
+# and what is in them.
+_PARTS = {273, 279, 324, 325}
+_LAYOUT = {256, 257, 259, 266, 278, 317, 322, 323} | _PARTS
+_MEANING = {256, 257, 258, 262, 274, 277, 338, 339}
 _lock = threading.Lock()
 
 
@@ -85,8 +90,8 @@ def read(image: Image.Image, file: Any) -> np.ndarray | None:
 
     Returns:
       uint16 [h, w, 2 to 4], as they lie in the file. None of what has not 16
-      bits, or is grey without alpha, which Pillow reads; or has its channels
-      in planes, is CMYK, or is broken: Pillow says how.
+      bits, or is grey without alpha, which Pillow reads; or is CMYK, in planes
+      or broken: Pillow says how.
     """
     reader = {"PNG": _read_png, "TIFF": _read_tiff}.get(image.format or "")
     if file is None or reader is None:
@@ -99,6 +104,29 @@ def read(image: Image.Image, file: Any) -> np.ndarray | None:
             return reader(image, file)
         except (KeyError, OSError, ValueError, struct.error):
             return None
+
+
+def interleaved(image: Any) -> Image.Image:
+    """A TIFF of 16 bits in planes, pixel by pixel; any other as it is.
+
+    Pillow misreads it where it is not compressed.
+    """
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(284) != 2 or set(tags.get(258, ())) != {16} or not image.fp:
+        return image
+    planes = []
+    for k in range(tags[277]):
+        part = {}
+        for tag in _PARTS & set(tags):
+            count = len(tags[tag]) // tags[277]
+            part[tag] = tags[tag][k * count : (k + 1) * count]
+        planes.append(_grey(image.fp, tags, part))
+    body = np.stack(planes, 2).astype("<u2").tobytes()
+    kept = {tag: tags[tag] for tag in _MEANING & set(tags)}
+    whole = {259: 1, 273: 8, 278: tags[257], 279: len(body)}
+    found = _opened("<", bytes(8) + body, {**kept, **whole})
+    found.info.update(image.info)
+    return found
 
 
 @contextlib.contextmanager
@@ -147,16 +175,12 @@ def _read_tiff(image: Any, file) -> np.ndarray | None:
         or set(tags.get(339, (1,))) != {1}
     ):
         return None
-    file.seek(0)
     width, height = tags[256], tags[257]
     wide = tags.get(322, width)  # a tile, if there are any
-    changes = {258: 16, 262: 1, 274: 1, 277: 1, 317: 1}
-    changes |= {256: width * channels, 322: wide * channels}
-    with unlimited():
-        data = io.BytesIO(_changed(file.read(), tags.prefix, changes))
-        grey = TiffImagePlugin.TiffImageFile(data)
-        grey.load()
-    pixels = np.array(grey, "uint16").reshape(height, width, channels)
+    changes = {256: width * channels, 317: 1}
+    if 322 in tags:
+        changes[322] = wide * channels
+    pixels = _grey(file, tags, changes).reshape(height, width, channels)
     if tags.get(317, 1) == 2:
         for left in range(0, width, wide):
             part = pixels[:, left : left + wide]
@@ -167,19 +191,33 @@ def _read_tiff(image: Any, file) -> np.ndarray | None:
     return pixels[..., :3] if extra == (0,) else pixels
 
 
-def _changed(data: bytes, order: bytes, values: Mapping[int, int]) -> bytes:
-    """A TIFF whose first directory has other numbers, and no extra samples."""
-    sign, changed = "<" if order == b"II" else ">", bytearray(data)
-    (place,) = struct.unpack_from(f"{sign}L", data, 4)
-    (count,) = struct.unpack_from(f"{sign}H", data, place)
-    for entry in range(place + 2, place + 2 + 12 * count, 12):
-        (tag,) = struct.unpack_from(f"{sign}H", data, entry)
-        if tag == 338:  # an empty text in its place
-            struct.pack_into(f"{sign}HHLL", changed, entry, 337, 2, 1, 0)
-        elif tag in (256, 322):  # of 32 bits
-            own = tag, 4, 1, values[tag]
-            struct.pack_into(f"{sign}HHLL", changed, entry, *own)
-        elif tag in values:
-            own = tag, 3, 1, values[tag]
-            struct.pack_into(f"{sign}HHLH", changed, entry, *own)
-    return bytes(changed)
+def _grey(file, tags: Any, changes: Mapping) -> np.ndarray:
+    """uint16 [h, w] of a TIFF, as if it were a grey one with other tags."""
+    kept = {tag: tags[tag] for tag in _LAYOUT & set(tags)}
+    own = {**kept, 258: 16, 262: 1, 277: 1, **changes}
+    file.seek(0)
+    order = "<" if tags.prefix == b"II" else ">"
+    with unlimited():
+        grey = _opened(order, file.read(), own)
+        grey.load()
+    return np.array(grey, "uint16")
+
+
+def _opened(
+    order: str, data: bytes, tags: Mapping[int, Any]
+) -> TiffImagePlugin.TiffImageFile:
+    """A TIFF's bytes, opened by a directory of other tags, at their end."""
+    start = len(data) + 2 + 12 * len(tags) + 4
+    rows = more = b""
+    for tag, value in sorted(tags.items()):
+        numbers = value if isinstance(value, tuple) else (value,)
+        own = struct.pack(f"{order}{len(numbers)}L", *numbers)
+        if len(numbers) > 1:
+            place = struct.pack(f"{order}L", start + len(more))
+            own, more = place, more + own
+        rows += struct.pack(f"{order}HHL", tag, 4, len(numbers)) + own
+    mark = b"II" if order == "<" else b"MM"
+    head = struct.pack(f"{order}2sHL", mark, 42, len(data))
+    count = struct.pack(f"{order}H", len(tags))
+    whole = b"".join([head, data[8:], count, rows, bytes(4), more])
+    return TiffImagePlugin.TiffImageFile(io.BytesIO(whole))
