@@ -1099,7 +1099,7 @@ def test_contact_sheet_takes_any_shape():
 def test_stands_alone():
     source = pathlib.Path(images.__file__).read_text(encoding="utf-8")
     assert not re.search(
-        r"^\s*(import|from) (nst_tf(?!\.files import six)|tensorflow|keras)",
+        r"^\s*(import|from) (nst_tf(?!\.files import pro)|tensorflow|keras)",
         source,
         re.M,
     )

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageCms
 
-from nst_tf.files import sixteen
+from nst_tf.files import profiles, sixteen
 
 Source = str | os.PathLike | bytes | Image.Image | np.ndarray
 Size = tuple[int, int]  # height, width
@@ -323,14 +323,15 @@ def _from_array(
 
 
 def _read_deep(image: Image.Image, file: Any) -> np.ndarray | None:
-    """uint16 [h, w, 1 to 4] as it lies in the file; None if it has not that."""
-    if image.info.get("icc_profile") not in (None, srgb_profile()):
-        return None  # which is applied to 8 bits
+    """uint16 [h, w, 1 to 4] in sRGB; None of what is to be had in 8 bits."""
     pixels = sixteen.read(image, file)
     if pixels is None and image.mode.startswith("I"):
         image.load()
         pixels = _grey(image)
-    return pixels
+    profile = image.info.get("icc_profile")
+    if pixels is None or profile in (None, srgb_profile()):
+        return pixels
+    return profiles.converted(pixels, profile, srgb_profile())
 
 
 def _from_deep(pixels: np.ndarray, note: str, size: Size) -> Picture:
