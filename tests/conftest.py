@@ -70,24 +70,20 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
     return smooth(48, 64, seed=1), smooth(40, 56, seed=2)
 
 
-@pytest.fixture(scope="session")
-def tiny_engines():
-    """As `run._engine`, but more of them are kept: a trace takes seconds."""
-    from nst_tf.stylization import run
-
-    return functools.lru_cache(maxsize=8)(run._engine.__wrapped__)
-
-
 @pytest.fixture(scope="module")
-def tiny_weights_everywhere(tiny_kernels, tiny_engines):
-    """Whatever weights are asked for, a run gets the tiny ones."""
+def tiny_weights_everywhere(tiny_kernels):
+    """Whatever weights are asked for, a run gets the tiny ones.
+
+    More engines are kept than by `run._engine`: a trace takes seconds.
+    """
     from nst_tf.files import weights
     from nst_tf.stylization import run
 
     tiny = weights.Weights("tiny", "0" * 64, tiny_kernels, "")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "load", lambda *_: tiny)
-        patch.setattr(run, "_engine", tiny_engines)
+        more = functools.lru_cache(maxsize=8)(run._engine.__wrapped__)
+        patch.setattr(run, "_engine", more)
         yield tiny
     gc.collect()  # what was traced has cycles
 

@@ -560,7 +560,7 @@ def test_a_folder_appears_whole_or_not_at_all(tiny, tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(tf.saved_model, "save", fails)
-    monkeypatch.setattr(export, "_functions", lambda plan, engine: {})
+    monkeypatch.setattr(export, "_functions", lambda *_: {})
     with pytest.raises(OSError, match="disk full"):
         export.save(tmp_path / "models" / "1")
     assert list((tmp_path / "models").iterdir()) == []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import smooth
+from tensorflow.python.framework.func_graph import FuncGraph
 
 import nst_tf
 from nst_tf.engine.tracing import AnySize
@@ -93,6 +94,20 @@ def test_two_engines_are_kept_and_a_third_frees_the_first(monkeypatch):
         )
     gc.collect()
     assert gone() is None
+
+
+def test_an_engine_let_go_leaves_no_graph(monkeypatch):
+    def graphs():
+        gc.collect()
+        return sum(isinstance(each, FuncGraph) for each in gc.get_objects())
+
+    own = functools.lru_cache(1)(run._engine.__wrapped__)
+    monkeypatch.setattr(run, "_engine", own)
+    before = graphs()
+    nst_tf.stylize(smooth(40, 48, 1), smooth(40, 48, 2), **QUICK)
+    assert graphs() > before
+    own.cache_clear()
+    assert graphs() == before
 
 
 def test_results_hold_a_picture_and_no_state():

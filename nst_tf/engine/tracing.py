@@ -1,13 +1,15 @@
 """One trace for pictures of every size.
 
 A `tf.function` traced for a fixed size is traced anew for every other one:
-seconds and tens of megabytes each, never freed.
+seconds and tens of megabytes each.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 
 class AnySize:
@@ -38,8 +40,14 @@ class AnySize:
 
     def traced(self, *tensors) -> Callable[..., Any]:
         """The trace that serves such tensors."""
-        specs = tf.nest.map_structure(_of_any_size, tensors)
-        return self._function.get_concrete_function(*specs)
+        specs, before = (
+            tf.nest.map_structure(_of_any_size, tensors),
+            self.traces,
+        )
+        trace = self._function.get_concrete_function(*specs)
+        if self.traces > before and tf.executing_eagerly():
+            forget(trace.graph)
+        return trace
 
     @property
     def traces(self) -> int:
@@ -58,6 +66,20 @@ def whole_or_tiled(
         False: AnySize(lambda *given: function(*given, tiled=False), jit),
         True: AnySize(lambda *given: function(*given, tiled=True)),
     }
+
+
+def forget(graph: tf.Graph) -> None:
+    """Lets go of what `tf.custom_gradient` keeps of a trace's graph.
+
+    TensorFlow registers each gradient for good, and by it the whole graph
+    (tensorflow/tensorflow#97697). The trace can be called as before, but no
+    gradient be taken through it.
+    """
+    definition = graph.as_graph_def()
+    inside = [one.node_def for one in definition.library.function]
+    for node in itertools.chain(definition.node, *inside):
+        name = node.attr["_gradient_op_type"].s.decode()
+        ops.gradient_registry._registry.pop(name, None)
 
 
 def _of_any_size(tensor: tf.Tensor) -> tf.TensorSpec:

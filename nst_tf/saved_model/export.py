@@ -5,6 +5,7 @@ runs; where the SavedModel runs neither nst_tf nor Keras is needed.
 """
 
 import dataclasses
+import functools
 import inspect
 import os
 import shutil
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from nst_tf import backend
 from nst_tf.backend import keras
-from nst_tf.engine import transfer, vgg
+from nst_tf.engine import tracing, transfer, vgg
 from nst_tf.files import record
 from nst_tf.files import weights as weights_
 from nst_tf.machine.plan import anywhere
@@ -56,12 +57,20 @@ def save(
     module.kernels = _stored(network, design.weights_dtype)
     features = _stateless(network, module.kernels)
     engine = transfer.build(features, options, arithmetic, weights.projections)
-    functions = _functions(design, engine)
+    traced: dict[str, graph.Tensors] = {}
+    functions = _functions(design, engine, traced)
     for name, function in functions.items():
         setattr(module, ATTRIBUTES.get(name, name), function)
-    recipe = _recipe(design, weights, arithmetic.precision, functions)
-    _write(folder, module, functions, recipe)
-    return recipe
+
+    def recipe():
+        signatures = _signatures(design, functions, traced)
+        return _recipe(design, weights, arithmetic.precision, signatures)
+
+    try:
+        return _write(folder, module, functions, recipe)
+    finally:
+        for outputs in traced.values():
+            tracing.forget(next(iter(outputs.values())).graph)
 
 
 def _check_folder(folder: Path) -> None:
@@ -109,9 +118,15 @@ def _stateless(
 
 
 def _functions(
-    design: graph.Design, engine: transfer.Transfer
+    design: graph.Design,
+    engine: transfer.Transfer,
+    traced: dict[str, graph.Tensors],
 ) -> dict[str, Any]:
-    """The signatures: name -> tf.function of named inputs."""
+    """The signatures: name -> tf.function of named inputs.
+
+    `traced` gets the outputs of each when it is traced, which is as it is
+    saved: what was traced before would be traced again.
+    """
     numbers = design.numbers()
     aims = {
         name: default
@@ -132,60 +147,80 @@ def _functions(
     pictures = dict.fromkeys(design.names, graph.RGB)
     encoded = {f"{name}_bytes": ENCODED for name in design.names}
     image = {"image": graph.RGB}
-    stylize = _function(
-        lambda **given: graph.stylize(design, engine, given), pictures, numbers
+    function = functools.partial(_function, traced)
+    stylize = function(
+        "serving_default",
+        lambda **given: graph.stylize(design, engine, given),
+        pictures,
+        numbers,
+    )
+    costs = function(
+        "costs",
+        lambda **given: graph.costs(design, engine, given),
+        {**pictures, **image},
+        aims,
     )
     return {
         "serving_default": stylize,
-        "stylize_bytes": _function(stylize_bytes, encoded, numbers),
-        "features": _function(features, image, {}),
-        "costs": _function(
-            lambda **given: graph.costs(design, engine, given),
-            {**pictures, **image},
-            aims,
+        "stylize_bytes": function(
+            "stylize_bytes", stylize_bytes, encoded, numbers
         ),
+        "features": function("features", features, image, {}),
+        "costs": costs,
     }
 
 
 def _function(
+    traced: dict[str, graph.Tensors],
+    name: str,
     body: Callable[..., graph.Tensors],
     required: Mapping[str, tf.TensorSpec],
     defaults: graph.Tensors,
 ):
-    """A tf.function of these inputs; a SavedModel keeps the defaults."""
+    """A tf.function of these inputs; a SavedModel keeps the defaults.
+
+    Its outputs go to `traced`, too, when it is traced.
+    """
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter(name, kind) for name in required]
+    parameters = [inspect.Parameter(each, kind) for each in required]
     specs = [
-        tf.TensorSpec(spec.shape, spec.dtype, name)
-        for name, spec in required.items()
+        tf.TensorSpec(spec.shape, spec.dtype, each)
+        for each, spec in required.items()
     ]
-    for name, default in defaults.items():
+    for each, default in defaults.items():
         # A vector may come too long: `_checked` says so better than a door.
         shape = [None] * default.shape.rank
-        specs.append(tf.TensorSpec(shape, default.dtype, name))
-        parameters.append(inspect.Parameter(name, kind, default=default))
+        specs.append(tf.TensorSpec(shape, default.dtype, each))
+        parameters.append(inspect.Parameter(each, kind, default=default))
     signature = inspect.Signature(parameters)
 
     def named(*arguments, **keywords):
-        return body(**signature.bind(*arguments, **keywords).arguments)
+        given = signature.bind(*arguments, **keywords).arguments
+        traced[name] = body(**given)
+        return traced[name]
 
     named.__signature__ = signature  # type: ignore[attr-defined]
     return tf.function(named, input_signature=specs, autograph=False)
 
 
-def _recipe(
-    design: graph.Design, weights, precision, functions
+def _signatures(
+    design: graph.Design, functions, traced: Mapping[str, graph.Tensors]
 ) -> dict[str, Any]:
-    """All that is fixed, and the inputs with their defaults; JSON types."""
+    """Inputs with their defaults, and outputs; JSON types."""
     defaults, signatures = design.numbers(), {}
     for name, function in functions.items():
-        concrete = function.get_concrete_function()
         inputs = {spec.name: _spec(spec) for spec in function.input_signature}
         for key in inputs.keys() & defaults.keys():
             inputs[key]["default"] = defaults[key].numpy().tolist()
-        outputs = concrete.structured_outputs
-        outputs = {key: _spec(spec) for key, spec in outputs.items()}
+        outputs = {key: _spec(each) for key, each in traced[name].items()}
         signatures[name] = {"inputs": inputs, "outputs": outputs}
+    return signatures
+
+
+def _recipe(
+    design: graph.Design, weights, precision, signatures
+) -> dict[str, Any]:
+    """All that is fixed; JSON types."""
     fixed = dataclasses.asdict(design)
     del fixed["options"]
     return {
@@ -208,17 +243,24 @@ def _recipe(
     }
 
 
-def _spec(spec: tf.TensorSpec) -> dict[str, Any]:
+def _spec(spec: tf.TensorSpec | tf.Tensor) -> dict[str, Any]:
     return {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
 
 
-def _write(folder: Path, module: tf.Module, functions, recipe) -> None:
-    """The whole folder or nothing: a server may be watching."""
+def _write(
+    folder: Path, module: tf.Module, functions, recipe: Callable[[], Any]
+) -> dict[str, Any]:
+    """The whole folder or nothing: a server may be watching.
+
+    The recipe is made when all is traced.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.parent / f".{folder.name}.{os.getpid()}.part"
     try:
         tf.saved_model.save(module, str(partial), signatures=functions)
-        record.write_recipe(partial / record.INSIDE, recipe)
+        told = recipe()
+        record.write_recipe(partial / record.INSIDE, told)
         os.replace(partial, folder)
+        return told
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from nst_tf.backend import keras
 from nst_tf.engine import tiles, vgg
+from nst_tf.engine.tracing import AnySize
 from nst_tf.study.fields import Field
 
 Box = tuple[int, int, int, int]
@@ -59,26 +60,18 @@ class Lens:
         return found
 
     def _back(self, layer: str):
-        picture = tf.TensorSpec([1, None, None, 3])
-        place = tf.TensorSpec([3], tf.int32)
-
         def back(part, place):
-            with tf.GradientTape() as tape:
-                tape.watch(part)
-                x = vgg.preprocess(part)
-                for each in self._layers:
-                    x = each(x)
-                    if each.name == layer:
-                        row, column, unit = tf.unstack(place)
-                        activation = x[0, row, column, unit]
-                        break
-                    if isinstance(each, vgg.Convolution):
-                        x = _exciting(x)
-            return tape.gradient(activation, part)
+            x = vgg.preprocess(part)
+            for each in self._layers:
+                x = each(x)
+                if each.name == layer:
+                    break
+                if isinstance(each, vgg.Convolution):
+                    x = _exciting(x)
+            row, column, unit = tf.unstack(place)
+            return tf.gradients(x[0, row, column, unit], part)[0]
 
-        return tf.function(
-            back, input_signature=[picture, place], autograph=False
-        )
+        return AnySize(back)
 
 
 @tf.custom_gradient

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.engine import tiles
+from nst_tf.engine.tracing import AnySize
 from nst_tf.request.networks import LAYERS
 from nst_tf.study.fields import Field, field
 
@@ -82,15 +83,7 @@ class Watcher:
             reach = self._reach.items()
             around = max(each * tiles.stride(name) for name, each in reach)
             self._halo += -(-around // tiles.GRID) * tiles.GRID
-        place = tf.TensorSpec([2], tf.int32)
-        self._look = tf.function(
-            self._answers,
-            input_signature=[
-                tf.TensorSpec([1, None, None, 3]),
-                tiles.Tile(*[place] * 4),
-            ],
-            autograph=False,
-        )
+        self._look = AnySize(self._answers)
 
     def look(self, image: np.ndarray, number: int) -> dict[str, Seen]:
         """Each layer's answer to a picture `[h, w, 3]`, the `number`-th."""
