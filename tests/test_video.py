@@ -309,7 +309,7 @@ def test_frames_go_from_coarse_to_fine(tiny_weights_everywhere, path, style):
     assert [list(r.schedule) for r in results[:3]] == [[6, 6], [6, 4], [6, 4]]
 
 
-@pytest.mark.parametrize(("new", "steps"), [(0.0, 5), (0.5, 15), (0.9, 20)])
+@pytest.mark.parametrize(("new", "steps"), [(0.0, 4), (0.5, 14), (0.9, 20)])
 def test_the_more_is_new_the_more_steps(path, style, new, steps):
     options = QUICK.replace(scales=2, steps=20)
     plan = paint.prepare(path, style, options, Settings()).first.plan

@@ -41,7 +41,7 @@ class Settings:
     frame_steps: int | None = _setting(
         None,
         "steps at the finest scale of a frame that starts from the one before; "
-        "by default a quarter of a picture's, and the more, the more is new",
+        "by default a fifth of a picture's, and the more, the more is new",
         0,
         10**7,
     )
