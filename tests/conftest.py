@@ -85,7 +85,6 @@ def tiny_weights_everywhere(tiny_kernels):
         more = functools.lru_cache(maxsize=8)(run._engine.__wrapped__)
         patch.setattr(run, "_engine", more)
         yield tiny
-    gc.collect()  # what was traced has cycles
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,7 +93,7 @@ def engines_end():
     yield
     for made in KEPT:
         made.clear()
-    gc.collect()
+    gc.collect()  # what was traced has cycles
 
 
 def kept(build):

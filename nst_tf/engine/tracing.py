@@ -40,10 +40,8 @@ class AnySize:
 
     def traced(self, *tensors) -> Callable[..., Any]:
         """The trace that serves such tensors."""
-        specs, before = (
-            tf.nest.map_structure(_of_any_size, tensors),
-            self.traces,
-        )
+        specs = tf.nest.map_structure(_of_any_size, tensors)
+        before = self.traces
         trace = self._function.get_concrete_function(*specs)
         if self.traces > before and tf.executing_eagerly():
             forget(trace.graph)
