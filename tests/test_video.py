@@ -88,6 +88,16 @@ def test_pictures_of_any_shape_have_a_flow(size):
     assert np.median(found[..., 0]) == pytest.approx(1, abs=0.2)
 
 
+def test_warped_again_and_again_nothing_grows():
+    """Half a pixel each time, a shot of fifty frames, waves of 6 pixels."""
+    wave = np.sin(np.arange(300) * 2 * np.pi / 6)
+    picture = np.tile(wave, (20, 1)).astype("float32")[..., None]
+    half = np.tile(np.float32([0.5, 0]), (20, 300, 1))
+    for _ in range(50):
+        picture = flow.warp(picture, half).reshape(20, 300, 1)
+    assert 0.5 < np.abs(picture[:, 100:200]).max() < 1.01
+
+
 def test_what_is_warped_by_the_true_flow_is_the_next_frame(drawn):
     for k in range(1, 5):
         warped = flow.warp(drawn.frames[k - 1].astype("float32"), drawn.flow[k])

@@ -123,12 +123,14 @@ def inside(flow: np.ndarray) -> np.ndarray:
 def warp(earlier: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """An earlier frame's picture, brought to where its things are now.
 
-    Bicubic: bilinear would blur a picture that is warped at every frame.
+    Lanczos, for a picture is warped at every frame: bilinear would blur it,
+    and OpenCV's bicubic makes waves of 6 pixels 1.03 times as high each time,
+    which is 300 times in a shot of 200 frames.
     """
     import cv2
 
     x, y = _ends(flow)
-    method, border = cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
+    method, border = cv2.INTER_LANCZOS4, cv2.BORDER_REPLICATE
     return cv2.remap(earlier, x, y, method, borderMode=border)
 
 
