@@ -1,4 +1,4 @@
-"""A page on the tiny network, for the tests: prints its address and waits.
+"""A page on a tiny, shallow network: prints its address and waits.
 
 python tests/page_server.py [NAME=NUMBER ...]
 """
@@ -11,9 +11,14 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from nst_tf.files import weights  # noqa: E402
 from nst_tf.page import launch, visits  # noqa: E402
+from nst_tf.request.networks import NETWORKS  # noqa: E402
 from tests.conftest import tiny_network  # noqa: E402
 
 TINY = weights.Weights("tiny", "0" * 64, tiny_network(), "")
+SHALLOW = NETWORKS["vgg19"]._replace(
+    content={"block2_conv1": 1.0},
+    style={"block1_conv1": 0.02, "block2_conv1": 0.002},
+)
 
 
 def main() -> None:
@@ -21,6 +26,7 @@ def main() -> None:
     warning = settings.pop("warning", "")
     tiny = TINY._replace(warning=warning)
     weights.load = lambda *_: tiny
+    NETWORKS["vgg19"] = SHALLOW
     visits.GRACE = float(settings.pop("grace", visits.GRACE))
     numbers = {name: int(value) for name, value in settings.items()}
     page = launch(**numbers)

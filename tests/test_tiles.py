@@ -17,11 +17,10 @@ from nst_tf.formulas.statistics import STATISTICS
 from nst_tf.request.networks import LAYERS, NETWORKS
 from nst_tf.request.options import OPTIMIZERS
 
-HEIGHT, WIDTH = 389, 517
+HEIGHT, WIDTH = 229, 301
 CONTENT_LAYERS = (("block4_conv2", 1.0),)
 STYLE_LAYERS = tuple((f"block{block}_conv1", 0.2) for block in range(1, 6))
 NUMBERS = transfer.Numbers(*map(tf.constant, (10.0, 40.0, 3.0, 0.02)))
-RATES = {"adam": 0.02, "adagrad": 0.05, "sgd": 1e-7, "lbfgs": 0.0}
 
 
 @kept
@@ -104,7 +103,7 @@ def assert_same(found, expected, tolerance=1e-5):
 def test_tiles_give_the_whole_pictures_cost_and_gradient(
     tiny_kernels, whole, pooling
 ):
-    found = evaluate(engine(tiny_kernels, 128, pooling=pooling))
+    found = evaluate(engine(tiny_kernels, 64, pooling=pooling))
     assert_same(found, whole(pooling))
     for layer, gram in whole(pooling)[0].style.items():
         np.testing.assert_allclose(
@@ -118,8 +117,8 @@ def test_tiles_give_the_whole_pictures_cost_and_gradient(
 
 def test_covariances_of_tiles_are_the_whole_pictures(tiny_kernels):
     whole, tiled = (
-        evaluate(engine(tiny_kernels, tile, statistic="wasserstein", depth=3))
-        for tile in (0, 128)
+        evaluate(engine(tiny_kernels, tile, statistic="wasserstein", depth=2))
+        for tile in (0, 64)
     )
     # Here means are far larger than deviations, which float32 feels: with the
     # real network it is 1e-6.
@@ -138,7 +137,7 @@ def test_a_vgg16_needs_less_of_a_halo(tiny_kernels):
     assert tiles.halo(["block5_conv1"]) == 80
     kernels = {layer: tiny_kernels[layer] for layer in order}
     (_, costs, gradient), (_, others, other) = (
-        evaluate(engine(kernels, tile, vgg_name="vgg16"), 150, 197)
+        evaluate(engine(kernels, tile, vgg_name="vgg16", depth=4), 150, 197)
         for tile in (0, 64)
     )
     np.testing.assert_allclose(costs.total, others.total, rtol=1e-5)
@@ -150,20 +149,19 @@ def test_without_the_halo_there_would_be_seams(
     tiny_kernels, whole, monkeypatch
 ):
     monkeypatch.setattr(tiles, "halo", lambda *_: 64)
-    found = evaluate(engine.__wrapped__(tiny_kernels, 128))
+    found = evaluate(engine.__wrapped__(tiny_kernels, 64))
     with pytest.raises(AssertionError):
         assert_same(found, whole("avg"))
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimiser_descends_alike_in_tiles(tiny_kernels, name):
+@pytest.mark.parametrize("name", ["adam", "lbfgs"])
+def test_optimisers_descend_alike_in_tiles(tiny_kernels, name):
     content, styles, image = scene(100, 150)
-    numbers = NUMBERS._replace(learning_rate=RATES[name])
     finals = []
     for tile in (0, 64):
         tool = engine(tiny_kernels, tile, name, depth=2)
         for snapshot in tool.snapshots(
-            content, styles, [2.0, 1.0], image, numbers, lambda _: [4]
+            content, styles, [2.0, 1.0], image, NUMBERS, lambda _: [4]
         ):
             last = snapshot
         finals.append(last)
@@ -235,8 +233,8 @@ print("shared")
 
 def test_one_call_after_the_other(tiny_kernels):
     """Grappler's sums in place fail the second time: see `tiles.over`."""
-    image = tf.constant(smooth(600, 800, seed=1)[None])
-    tool = engine(tiny_kernels, 256)
+    image = tf.constant(smooth(HEIGHT, WIDTH, seed=1)[None])
+    tool = engine(tiny_kernels, 64)
     steps = [
         int(snapshot.step)
         for snapshot in tool.snapshots(

@@ -45,7 +45,6 @@ def test_the_size_is_not_traced_and_the_channels_are():
         ("gram", "off", 64),  # small pictures are not cut
         ("gram", "on", "off"),
         ("wasserstein", "off", 64),
-        ("wasserstein", "on", "off"),
     ],
 )
 def test_every_size_is_served_by_one_trace(statistic, jit, tile):

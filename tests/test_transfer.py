@@ -16,8 +16,8 @@ from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.statistics import CONTENT_UNIT, STATISTICS
 from nst_tf.request.options import OPTIMIZERS, Options
 
-CONTENT_LAYERS = (("block3_conv2", 1.0),)
-STYLE_LAYERS = (("block1_conv1", 0.4), ("block3_conv1", 0.6))
+CONTENT_LAYERS = (("block2_conv2", 1.0),)
+STYLE_LAYERS = (("block1_conv1", 0.4), ("block2_conv1", 0.6))
 RATES = {"adam": 0.02, "adagrad": 0.05, "sgd": 1e-7, "lbfgs": 0.0}
 NUMBERS = transfer.Numbers(10.0, 40.0, 3.0, 0.02)
 
@@ -84,7 +84,7 @@ def test_costs_are_the_formulas(tiny_kernels, pictures, adam):
     network = vgg.features_model(tiny_kernels, layers)
     seen, aim, painting = network(image), network(content), network(styles[0])
     expected_content = losses.content_cost(
-        aim["block3_conv2"], seen["block3_conv2"]
+        aim["block2_conv2"], seen["block2_conv2"]
     )
     expected_style = losses.style_cost(painting, seen, dict(STYLE_LAYERS))
     tv = losses.total_variation(image)
@@ -102,9 +102,9 @@ def test_content_beside_wasserstein_has_the_paintings_size(
     styles = [style, tf.square(style)]
     objective = engine(tiny_kernels, statistic="wasserstein").objective
     image = tf.constant(pictures[0][None, ::-1])
-    network = vgg.features_model(tiny_kernels, ["block3_conv2"])
+    network = vgg.features_model(tiny_kernels, ["block2_conv2"])
     aim, seen, *paintings = (
-        network(each)["block3_conv2"] for each in (content, image, *styles)
+        network(each)["block2_conv2"] for each in (content, image, *styles)
     )
     lost = np.mean(np.square(aim - seen))
     sizes = [np.mean(np.square(each)) for each in paintings]
@@ -158,8 +158,8 @@ def test_projections_are_of_what_the_network_gives(
     """As if the network had them in it, costs and gradient."""
     generator = np.random.default_rng(0)
     matrices = {
-        name: generator.normal(size=(8, width)).astype("float32")
-        for name, width in (("block3_conv1", 5), ("block3_conv2", 8))
+        name: generator.normal(size=(6, width)).astype("float32")
+        for name, width in (("block2_conv1", 5), ("block2_conv2", 6))
     }
     layers = [layer for layer, _ in CONTENT_LAYERS + STYLE_LAYERS]
     network = vgg.features_model(tiny_kernels, layers)
