@@ -19,6 +19,7 @@ from nst_tf.stylization import run
 FEW = {
     "scales": 1,
     "steps": 2,
+    "history": 2,
     "jit": "off",
     "content_layers": "conv2_1",
     "style_layers": "conv1_1,conv2_1",

@@ -18,8 +18,8 @@ from nst_tf.saved_model import export
 from nst_tf.terminal import cli
 
 NAME, SHOWN = "caf\udce9", r"caf\udce9"  # of the bytes "caf\xe9"
-LAYERS = {"content_layers": "conv3_1", "style_layers": "conv1_1,conv3_1"}
-QUICK = {"steps": 1, "scales": 1, "jit": "off", **LAYERS}
+LAYERS = {"content_layers": "conv2_1", "style_layers": "conv1_1"}
+QUICK = {"steps": 1, "scales": 1, "optimizer": "adam", "jit": "off", **LAYERS}
 FLAGS = [f"--{name}={value}" for name, value in QUICK.items()]
 
 

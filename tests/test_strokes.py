@@ -18,7 +18,10 @@ FEW = {
     "steps": 3,
     "scales": 1,
     "margin": 0,
+    "history": 2,
     "precision": "float32",
+    "content_layers": "conv2_1",
+    "style_layers": "conv1_1,conv2_1",
 }
 
 
@@ -138,8 +141,6 @@ def test_each_style_has_its_scale(pictures):
         [style, style],
         style_scale=0.5,
         style_scales="2,1",
-        content_layers="conv1_1",
-        style_layers="conv1_1",
         **FEW,
     )
     sizes = [max(one.shape) for one in prepared.styles]

@@ -22,7 +22,7 @@ from nst_tf.video import clips, flow, paint  # noqa: E402
 from nst_tf.video.folder import Folder  # noqa: E402
 from nst_tf.video.settings import Settings  # noqa: E402
 
-LAYERS = {"content_layers": "conv3_1", "style_layers": "conv1_1,conv3_1"}
+LAYERS = {"content_layers": "conv2_1", "style_layers": "conv1_1,conv2_1"}
 QUICK = Options(steps=6, scales=1, jit="off", history=3, **LAYERS)
 
 
