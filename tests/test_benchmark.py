@@ -51,6 +51,8 @@ def test_plain_programs_have_the_costs_of_nst_tf_and_descend(
     tiny_weights_everywhere, files, tmp_path, perform, pooling
 ):
     options = Options(
+        content_layers="conv3_2",
+        style_layers="conv1_1,conv2_1,conv3_1",
         pooling=pooling,
         margin=0,
         scales=1,
