@@ -124,8 +124,8 @@ def warp(earlier: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """An earlier frame's picture, brought to where its things are now.
 
     Lanczos, for a picture is warped at every frame: bilinear would blur it,
-    and OpenCV's bicubic makes waves of 6 pixels 1.03 times as high each time,
-    which is 300 times in a shot of 200 frames.
+    and OpenCV's bicubic, by half a pixel, makes waves of 6 pixels 1.03 times as
+    high each time: 300 times in a shot of 200 frames.
     """
     import cv2
 
