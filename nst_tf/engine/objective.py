@@ -257,7 +257,8 @@ class Objective(tf.Module):
             means = sight.means_by_tiles(image, targets.content, targets.masks)
         else:
             seen = sight.network(image)
-            means = sight.means(image, seen, targets.content, targets.masks)
+            means = sight.means(seen, targets.content, targets.masks)
+            means = means._replace(tv=losses.total_variation(image))
         return self._costs(means, targets, numbers)
 
     def evaluate(
@@ -312,17 +313,18 @@ class Objective(tf.Module):
             return self._evaluate_by_tiles(image, targets, numbers)
         sight = self._sight
 
-        def means_of(image, seen):
-            return sight.means(image, seen, targets.content, targets.masks)
+        def means_of(seen):
+            return sight.means(seen, targets.content, targets.masks)
 
-        seen = sight.network(image)
-        means = means_of(image, seen)
+        seen, variation = sight.network(image), losses.total_variation
+        means = means_of(seen)._replace(tv=variation(image))
         costs = self._costs(means, targets, numbers)
         with tf.control_dependencies([costs.total]):
             outer = _gradients(costs.total, means)
             pulled = self._pull(image, seen, means_of, outer)
         with tf.control_dependencies([pulled]):
-            return costs, pulled + _direct(image, means_of, outer)
+            direct = tf.gradients(variation(image), image, outer.tv)[0]
+            return costs, pulled + direct
 
     def _evaluate_by_tiles(self, image, targets, numbers):
         """The same in two passes: all means first, then all gradients."""
@@ -332,13 +334,14 @@ class Objective(tf.Module):
         outer = _gradients(costs.total, means)
 
         def add(tile, total):
-            def means_of(part, seen):
+            def means_of(seen):
                 return sight.means_of_tile(
-                    part, seen, tile, size, targets.content, targets.masks
+                    seen, tile, size, targets.content, targets.masks
                 )
 
             part = tiles.seen(image, tile)
-            direct = _direct(part, means_of, outer)
+            variation = tiles.variation(part, tile, size)
+            direct = tf.gradients(variation, part, outer.tv)[0]
             # One after the other: see the note on sums in `tiles.over`.
             total = tiles.add(total, tile, direct)
             pulled = self._pull(part, sight.network(part), means_of, outer)
@@ -358,7 +361,7 @@ class Objective(tf.Module):
 
         def slope(layer, kind=None):
             here = tf.cast(seen[layer], kind or seen[layer].dtype)
-            means = means_of(image, {layer: here})
+            means = means_of({layer: here})
             both = (means.content, outer.content), (means.style, outer.style)
             costing = [mean[layer] for mean, _ in both if layer in mean]
             given = [above[layer] for _, above in both if layer in above]
@@ -419,8 +422,3 @@ def _gradients(total: tf.Tensor, means: Means) -> Means:
     """How the total changes with each of the means."""
     flat = tf.nest.flatten(means)
     return tf.nest.pack_sequence_as(means, tf.gradients(total, flat))
-
-
-def _direct(image, means_of, outer: Means) -> tf.Tensor:
-    """The part of the gradient that does not go through the network."""
-    return tf.gradients(means_of(image, {}).tv, image, outer.tv)[0]

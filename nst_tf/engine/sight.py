@@ -40,7 +40,7 @@ class Means(NamedTuple):
 
     content: Features  # content costs, scalars
     style: Features  # moments of the style layers [k, m, m], k regions
-    tv: tf.Tensor  # total variation, scalar
+    tv: tf.Tensor | tuple[()] = ()  # total variation, scalar
 
 
 class Sight:
@@ -102,9 +102,7 @@ class Sight:
             for layer, seen in self.network(image).items()
         }
 
-    def means(
-        self, image, seen: Features, content: Features, masks: Masks
-    ) -> Means:
+    def means(self, seen: Features, content: Features, masks: Masks) -> Means:
         """Those of the layers in `seen`, the whole image's features."""
         return Means(
             {
@@ -121,12 +119,10 @@ class Sight:
                 for layer in self.style_layers
                 if layer in seen
             },
-            losses.total_variation(image),
         )
 
     def means_of_tile(
         self,
-        part,
         seen: Features,
         tile: tiles.Tile,
         size,
@@ -140,11 +136,6 @@ class Sight:
             {layer: tiles.positions(own[layer], tile, layer) for layer in own}
             for own in (masks.content, masks.style)
         )
-        variations = []
-        for axis in (0, 1):
-            pixels, count = tiles.neighbours(part, tile, size, axis)
-            squares = losses.squared_steps(pixels, axis + 1)
-            variations.append(squares / count)
         return Means(
             {
                 layer: share[layer]
@@ -162,7 +153,6 @@ class Sight:
                 for layer in self.style_layers
                 if layer in seen
             },
-            tf.reduce_sum(tf.stack(variations)),
         )
 
     def means_by_tiles(
@@ -174,7 +164,8 @@ class Sight:
         def add(tile, total):
             part = tiles.seen(image, tile)
             seen = self.network(part)
-            means = self.means_of_tile(part, seen, tile, size, content, masks)
+            means = self.means_of_tile(seen, tile, size, content, masks)
+            means = means._replace(tv=tiles.variation(part, tile, size))
             return tf.nest.map_structure(tf.add, total, means)
 
         few = self.network(_few())
@@ -194,7 +185,7 @@ class Sight:
         """The style layers' moments."""
         if tiled:
             return self.means_by_tiles(image, {}, masks).style
-        return self.means(image, self.network(image), {}, masks).style
+        return self.means(self.network(image), {}, masks).style
 
     def content(self, image: tf.Tensor, tiled: bool) -> Features:
         """The content layers' features, of the whole image."""

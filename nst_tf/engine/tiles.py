@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from nst_tf.formulas import losses
 from nst_tf.request.networks import LAYERS
 
 GRID = 16  # pixels: what block 5 halves four times
@@ -101,21 +102,19 @@ def share(size: tf.Tensor, tile: Tile, layer: str) -> tf.Tensor:
     return tf.cast(own, tf.float32) / sides[0] / sides[1]
 
 
-def neighbours(
-    part: tf.Tensor, tile: Tile, size: tf.Tensor, axis: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The inner part of `seen`, and what follows it, for differences.
+def variation(part: tf.Tensor, tile: Tile, size: tf.Tensor) -> tf.Tensor:
+    """What a tile adds to the total variation of an image of `size`."""
+    return tf.add_n([_variation(part, tile, size, axis) for axis in (0, 1)])
 
-    Returns:
-      The inner part with the next tile's first row (axis 0) or column (1):
-      its differences along the axis are those that this tile answers for.
-      And how many there are in the whole image of `size`, float32.
-    """
+
+def _variation(part, tile: Tile, size: tf.Tensor, axis: int) -> tf.Tensor:
+    """Along an axis, up to the next tile's first row (0) or column (1)."""
     along = tf.one_hot(axis, 2, dtype=tf.int32)
     end = tf.minimum(tile.end + along, size)
     own = _part(part, tile.begin - tile.seen_begin, end - tile.seen_begin)
     sides = tf.cast(size - along, tf.float32)
-    return own, sides[0] * sides[1] * part.shape[-1]
+    count = sides[0] * sides[1] * part.shape[-1]
+    return losses.squared_steps(own, axis + 1) / count
 
 
 def put(whole: tf.Tensor, begin: tf.Tensor, part: tf.Tensor) -> tf.Tensor:

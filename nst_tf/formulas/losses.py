@@ -63,10 +63,10 @@ def sides(tensor: tf.Tensor) -> list:
     tensor = tf.convert_to_tensor(tensor)
     found = tensor.shape.as_list()
     if None in found:
-        unknown = tf.shape(tensor)
+        unknown = tf.unstack(tf.shape(tensor))
         found = [
-            unknown[axis] if side is None else side
-            for axis, side in enumerate(found)
+            one if side is None else side
+            for one, side in zip(unknown, found, strict=True)
         ]
     return found
 

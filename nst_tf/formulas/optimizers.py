@@ -281,16 +281,23 @@ def _dots(rows: Sequence[tf.Tensor], image: tf.Tensor) -> tf.Tensor:
     a float32 sum and a hundred times as exact, in no more memory (4096 x 4096
     pixels: relative error 4e-10, against 4e-8; XLA 3e-9, against 4e-8).
     """
-    return tf.concat([_stacked_dots([row], image) for row in rows], 0)
+    within, across = _axes(image)
+    sums = [tf.reduce_sum(row * image, within) for row in rows]
+    return tf.reduce_sum(tf.cast(tf.stack(sums), tf.float64), across)
 
 
 def _stacked_dots(rows: Sequence[tf.Tensor], image: tf.Tensor) -> tf.Tensor:
     """The same, of all at once."""
-    products = (rows[0][None] if len(rows) == 1 else tf.stack(rows)) * image
-    within_rows = list(range(products.shape.rank or 0))[3:]
-    sums = tf.reduce_sum(products, within_rows)
-    across = list(range(sums.shape.rank or 0))[1:]
+    within, across = _axes(image)
+    sums = tf.reduce_sum(tf.stack(rows) * image, within)
     return tf.reduce_sum(tf.cast(sums, tf.float64), across)
+
+
+def _axes(image: tf.Tensor) -> tuple[list[int], list[int]]:
+    """From the end: those of a row, and then those of what is left."""
+    rank = image.shape.rank
+    within = list(range(-max(rank - 2, 0), 0))
+    return within, list(range(len(within) - rank, 0))
 
 
 def _sum(rows: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
