@@ -282,7 +282,7 @@ def two_loops(slots):
     for s, y, rho in pairs:
         weights.append(rho * np.sum(s * result))
         result = result - weights[-1] * y
-    result = slots.known.scale.numpy() * result
+    result = slots.known.pairs.scale.numpy() * result
     for (s, y, rho), weight in zip(
         reversed(pairs), reversed(weights), strict=True
     ):
@@ -466,7 +466,8 @@ def test_lbfgs_leaves_a_history_that_points_uphill(wrong):
     start = tf.constant([0.5, -0.25], tf.float64)
     image, slots, _ = walk(lbfgs(3), plain(rosenbrock), start, 6)
     mixed = tf.linalg.diag(tf.fill([3], tf.constant(wrong, tf.float64)))
-    known = slots.known._replace(mixed=mixed)
+    pairs = slots.known.pairs._replace(mixed=mixed)
+    known = slots.known._replace(pairs=pairs)
     slots = slots._replace(numbers=curvature.packed(known))
     for _ in range(60):
         found = value_and_gradient(rosenbrock, image)

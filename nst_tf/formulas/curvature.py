@@ -14,12 +14,10 @@ import tensorflow as tf
 from nst_tf.formulas import linesearch
 
 
-class Known(NamedTuple):
-    """What L-BFGS knows in numbers, of m pairs s, y; float64, newest first.
+class Pairs(NamedTuple):
+    """What is known of m pairs s, y; float64, newest first.
 
     Fields:
-      search: the line search along the direction; search.start.value is
-        +infinity until a first image has been accepted.
       along: [2, m], s . g and y . g, g being the last accepted gradient.
       square: g . g.
       mixed: [m, m], s_i . y_j where j is not older than i, 0 elsewhere (R in
@@ -28,12 +26,24 @@ class Known(NamedTuple):
       scale: the initial inverse Hessian is scale * identity.
     """
 
-    search: linesearch.Search
     along: tf.Tensor
     square: tf.Tensor
     mixed: tf.Tensor
     bent: tf.Tensor
     scale: tf.Tensor
+
+
+class Known(NamedTuple):
+    """What L-BFGS knows in numbers.
+
+    Fields:
+      search: the line search along the direction; search.start.value is
+        +infinity until a first image has been accepted.
+      pairs: what the last images were like.
+    """
+
+    search: linesearch.Search
+    pairs: Pairs
 
 
 class Decision(NamedTuple):
@@ -76,10 +86,11 @@ class Found(NamedTuple):
 
 def decide(known: Known, numbers: tf.Tensor, epsilon: float) -> Decision:
     """Take what a trial has brought; scalars and small matrices alone."""
-    before, pairs = known.search, known.along.shape[1]
+    before, pairs = known
+    history = pairs.along.shape[1]
     found = Found(
-        tf.reshape(numbers[: 2 * pairs], [2, pairs]),
-        *tf.unstack(numbers[2 * pairs :], len(Found._fields) - 1),
+        tf.reshape(numbers[: 2 * history], [2, history]),
+        *tf.unstack(numbers[2 * history :], len(Found._fields) - 1),
     )
     trial = linesearch.Point(before.step, found.value, found.slope)
     yes, no = tf.constant(True), tf.constant(False)
@@ -88,18 +99,18 @@ def decide(known: Known, numbers: tf.Tensor, epsilon: float) -> Decision:
         lambda: (before, yes, no),
         lambda: _search_on(before, trial, 4 * epsilon),
     )
-    known, pushed = tf.cond(
+    pairs, pushed = tf.cond(
         accepted,
-        lambda: _remember(known, found, epsilon),
-        lambda: (_forget(known, failed), no),
+        lambda: _remember(pairs, found, epsilon),
+        lambda: (_forget(pairs, failed), no),
     )
     value = tf.where(accepted, trial.value, before.start.value)
     known, weights = tf.cond(
         accepted | failed,
-        lambda: _depart(known, value),
+        lambda: _depart(pairs, value),
         lambda: (
-            known._replace(search=after),
-            tf.zeros([2 * pairs + 1], tf.float64),
+            Known(after, pairs),
+            tf.zeros([2 * history + 1], tf.float64),
         ),
     )
     return Decision(known, accepted, pushed, accepted | failed, weights)
@@ -123,26 +134,26 @@ def _search_on(before, trial, rounding):
 
 
 def _remember(
-    known: Known, found: Found, epsilon: float
-) -> tuple[Known, tf.Tensor]:
+    pairs: Pairs, found: Found, epsilon: float
+) -> tuple[Pairs, tf.Tensor]:
     """Move to an accepted image; keep the curvature met on the way, if any."""
     scale = found.mixed / found.bent
     convex = found.mixed > -epsilon * (found.step - found.mixed)
     convex &= tf.math.is_finite(scale)
-    empty = tf.linalg.diag_part(known.mixed) == 0
+    empty = tf.linalg.diag_part(pairs.mixed) == 0
     along = tf.where(empty, tf.zeros_like(found.along), found.along)
-    change = along - known.along  # the pairs' products with y
+    change = along - pairs.along  # the pairs' products with y
     length = tf.sqrt(found.square)
     first = tf.math.divide_no_nan(tf.ones_like(length), length)
-    first = tf.where(known.scale > 0, known.scale, first)
-    same = known._replace(along=along, square=found.square, scale=first)
+    first = tf.where(pairs.scale > 0, pairs.scale, first)
+    same = pairs._replace(along=along, square=found.square, scale=first)
 
     def pushed():
         newest = tf.stack([found.step, found.change])[:, None]
         below = change[0, :-1, None]
         beside = change[1, None, :-1]
-        mixed = tf.concat([below, known.mixed[:-1, :-1]], 1)
-        bent = tf.concat([change[1, :-1, None], known.bent[:-1, :-1]], 1)
+        mixed = tf.concat([below, pairs.mixed[:-1, :-1]], 1)
+        bent = tf.concat([change[1, :-1, None], pairs.bent[:-1, :-1]], 1)
         top = tf.concat([[[found.mixed]], tf.zeros_like(beside)], 1)
         return same._replace(
             along=tf.concat([newest, along[:, :-1]], 1),
@@ -154,39 +165,38 @@ def _remember(
     return tf.cond(convex, pushed, lambda: same), convex
 
 
-def _forget(known: Known, failed: tf.Tensor) -> Known:
+def _forget(pairs: Pairs, failed: tf.Tensor) -> Pairs:
     """If the search has failed, start over with shorter steps."""
-    none = _emptied(known._replace(scale=0.1 * known.scale))
+    none = _emptied(pairs._replace(scale=0.1 * pairs.scale))
     return tf.nest.map_structure(
-        lambda one, other: tf.where(failed, one, other), none, known
+        lambda one, other: tf.where(failed, one, other), none, pairs
     )
 
 
-def _emptied(known: Known) -> Known:
-    return known._replace(
-        along=tf.zeros_like(known.along),
-        mixed=tf.zeros_like(known.mixed),
-        bent=tf.zeros_like(known.bent),
+def _emptied(pairs: Pairs) -> Pairs:
+    return pairs._replace(
+        along=tf.zeros_like(pairs.along),
+        mixed=tf.zeros_like(pairs.mixed),
+        bent=tf.zeros_like(pairs.bent),
     )
 
 
-def _depart(known: Known, value: tf.Tensor) -> tuple[Known, tf.Tensor]:
+def _depart(pairs: Pairs, value: tf.Tensor) -> tuple[Known, tf.Tensor]:
     """Begin a line search from the accepted image; its direction's weights."""
-    weights, slope = _direction(known)
+    weights, slope = _direction(pairs)
 
     def downhill():
         steepest = tf.zeros_like(weights[:-1])
-        away = tf.concat([steepest, [-known.scale]], 0)
-        return _emptied(known), away, -known.scale * known.square
+        away = tf.concat([steepest, [-pairs.scale]], 0)
+        return _emptied(pairs), away, -pairs.scale * pairs.square
 
-    known, weights, slope = tf.cond(
-        slope < 0, lambda: (known, weights, slope), downhill
+    pairs, weights, slope = tf.cond(
+        slope < 0, lambda: (pairs, weights, slope), downhill
     )
-    search = linesearch.start(value, slope)
-    return known._replace(search=search), weights
+    return Known(linesearch.start(value, slope), pairs), weights
 
 
-def _direction(known: Known) -> tuple[tf.Tensor, tf.Tensor]:
+def _direction(pairs: Pairs) -> tuple[tf.Tensor, tf.Tensor]:
     """-H g as weights of steps, changes and gradient [2 m + 1]; its slope.
 
     H g = c g + S q - c Y p,  p = R^-1 S'g,  q = R'^-1 ((D + c Y'Y) p - c Y'g)
@@ -196,16 +206,16 @@ def _direction(known: Known) -> tuple[tf.Tensor, tf.Tensor]:
     Programming 63, 1994, theorem 2.4). It is what the two-loop recursion
     computes, but all large products come before, and all large sums after.
     """
-    step, change = known.along[0, :, None], known.along[1, :, None]
-    diagonal = tf.linalg.diag_part(known.mixed)
+    step, change = pairs.along[0, :, None], pairs.along[1, :, None]
+    diagonal = tf.linalg.diag_part(pairs.mixed)
     ones = tf.cast(diagonal == 0, tf.float64)  # of the empty pairs
-    root = tf.linalg.set_diag(known.mixed, diagonal + ones)
+    root = tf.linalg.set_diag(pairs.mixed, diagonal + ones)
     p = tf.linalg.triangular_solve(root, step)
     right = diagonal[:, None] * p
-    right += known.scale * (tf.matmul(known.bent, p) - change)
+    right += pairs.scale * (tf.matmul(pairs.bent, p) - change)
     q = tf.linalg.triangular_solve(root, right, adjoint=True)
-    along = tf.concat([step, change, [[known.square]]], 0)
-    weights = tf.concat([-q, known.scale * p, [[-known.scale]]], 0)
+    along = tf.concat([step, change, [[pairs.square]]], 0)
+    weights = tf.concat([-q, pairs.scale * p, [[-pairs.scale]]], 0)
     return weights[:, 0], tf.reduce_sum(weights * along)
 
 
@@ -216,25 +226,28 @@ def nothing(history: int) -> Known:
     infinity = tf.constant(float("inf"), tf.float64)
     search = linesearch.start(infinity, zero)
     along = tf.zeros([2, history], tf.float64)
-    return Known(search, along, zero, none, none, zero)
+    return Known(search, Pairs(along, zero, none, none, zero))
 
 
 def packed(known: Known) -> tf.Tensor:
     """All of it as one float64 vector."""
-    flat = tf.nest.flatten(known)
-    return tf.concat(
-        [tf.reshape(tf.cast(each, tf.float64), [-1]) for each in flat], 0
-    )
+    scalars = [
+        tf.cast(each, tf.float64) for each in tf.nest.flatten(known.search)
+    ]
+    others = [tf.reshape(each, [-1]) for each in known.pairs]
+    return tf.concat([tf.stack(scalars), *others], 0)
 
 
 def unpacked(numbers: tf.Tensor, history: int) -> Known:
     """The vector's numbers by their names."""
-    shape = nothing(history)
-    flat = tf.nest.flatten(shape)
-    parts = tf.split(numbers, [each.shape.num_elements() for each in flat])
-    pairs = zip(parts, flat, strict=True)
-    found = [
-        tf.cast(tf.reshape(part, each.shape), each.dtype)
-        for part, each in pairs
+    search, pairs = nothing(history)
+    kinds = [each.dtype for each in tf.nest.flatten(search)]
+    scalars = tf.unstack(numbers[: len(kinds)], len(kinds))
+    scalars = [tf.cast(*each) for each in zip(scalars, kinds, strict=True)]
+    counts = [each.shape.num_elements() for each in pairs]
+    parts = tf.split(numbers[len(kinds) :], counts)
+    shaped = [
+        tf.reshape(part, each.shape)
+        for part, each in zip(parts, pairs, strict=True)
     ]
-    return tf.nest.pack_sequence_as(shape, found)
+    return Known(tf.nest.pack_sequence_as(search, scalars), Pairs(*shaped))
