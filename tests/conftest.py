@@ -19,7 +19,11 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+from nst_tf.machine import environment  # noqa: E402
 from nst_tf.request.networks import LAYERS  # noqa: E402
+
+with environment.loading():  # a second less, in each worker
+    pass
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY_WIDTHS = (4, 6, 8, 8, 8)  # of the five blocks

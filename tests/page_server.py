@@ -10,7 +10,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
-from nst_tf.files import weights  # noqa: E402
+from nst_tf.machine import environment  # noqa: E402
+
+with environment.loading():
+    from nst_tf.files import weights
 from nst_tf.page import launch, visits  # noqa: E402
 from nst_tf.request.networks import NETWORKS  # noqa: E402
 from nst_tf.stylization import run  # noqa: E402

@@ -27,19 +27,14 @@ PARAMETERS = {
     "SIZE": 48,
     "STEPS": 2,
     "OPTIONS": {
-        "weights": "random",
-        "content_layers": "conv1_2",
+        "network": "vgg19_slim",
+        "content_layers": "conv2_1",
         "style_layers": "conv1_1",
         "optimizer": "adam",
         "jit": "off",
         "scales": 2,
     },
-    "PREVIEWS": {
-        "network": "vgg19_slim",
-        "weights": "auto",
-        "content_layers": "conv2_1",
-        "max_size": 24,
-    },
+    "PREVIEWS": {"max_size": 24},
 }
 
 
