@@ -127,31 +127,40 @@ def in_sight(tab, *names):
         expect(tab.locator(name)).to_be_in_viewport(ratio=0.99)
 
 
-@pytest.mark.parametrize(
-    "width, height", [(1440, 900), (1024, 768), (390, 844)]
-)
-def test_the_first_screen_has_all_that_one_needs(
-    browser, server, width, height
-):
-    phone = width < 500
-    size = {"width": width, "height": height}
-    with visit(browser, server, viewport=size, is_mobile=phone) as tab:
-        needed = ["#content", "#style", "#look", "#paint", "#draft"]
-        in_sight(tab, *needed)
+NEEDED = "#content", "#style", "#look", "#paint", "#draft"
+
+
+def test_a_desktops_first_screen_has_all_that_one_needs(browser, server):
+    with visit(browser, server) as tab:
+        for chosen in (False, True):
+            if chosen:
+                choose_samples(tab)
+            for width, height in ((1440, 900), (1024, 768)):
+                tab.set_viewport_size({"width": width, "height": height})
+                in_sight(tab, *NEEDED, "#stage")
+                assert tab.evaluate("scrollY") == 0
+                assert across(tab) <= width
+
+
+def test_a_phones_first_screen_has_all_that_one_needs(browser, server):
+    size = {"width": 390, "height": 844}
+    with visit(browser, server, viewport=size, is_mobile=True) as tab:
+        in_sight(tab, *NEEDED)
         choose_samples(tab)
-        in_sight(tab, *needed)
+        in_sight(tab, *NEEDED)
         assert tab.evaluate("scrollY") == 0
         expect(tab.locator("#stage")).to_be_in_viewport(ratio=0.1)
-        across = tab.evaluate("document.documentElement.scrollWidth")
-        assert across <= width
-        if phone:
-            ask_for(tab, max_size=64, steps=2)
-            tab.click("#paint")
-            expect(tab.locator("#stage")).to_contain_text("Done:")
-            expect(tab.locator("#stage")).to_be_in_viewport()
-            tab.click("#paint")  # nothing lies over it
-        else:
-            in_sight(tab, "#stage")
+        assert across(tab) <= 390
+        ask_for(tab, max_size=64, steps=2)
+        tab.click("#paint")
+        expect(tab.locator("#stage")).to_contain_text("Done:")
+        expect(tab.locator("#stage")).to_be_in_viewport()
+        tab.click("#paint")  # nothing lies over it
+
+
+def across(tab):
+    """How wide the page is."""
+    return tab.evaluate("document.documentElement.scrollWidth")
 
 
 def test_watch_load_anew_stop_download_and_drop_it_back(
@@ -470,12 +479,15 @@ def serious(tab):
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser, server, scheme):
-    with visit(browser, server, color_scheme=scheme) as tab:
+def test_axe_finds_nothing_serious(browser, server):
+    with visit(browser, server, color_scheme="light") as tab:
         begin(tab, steps=2)
         expect(tab.locator("#stage")).to_contain_text("Done:")
         for part in ("part", "paintings", "more", "made", "what"):
             unfold(tab, part)
+        tab.wait_for_timeout(500)
+        assert serious(tab) == []
+        tab.emulate_media(color_scheme="dark")
+        expect(tab.locator("body")).to_have_class(re.compile("dark"))
         tab.wait_for_timeout(500)
         assert serious(tab) == []

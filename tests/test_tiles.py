@@ -234,7 +234,7 @@ print("shared")
 def test_one_call_after_the_other(tiny_kernels):
     """Grappler's sums in place fail the second time: see `tiles.over`."""
     image = tf.constant(smooth(HEIGHT, WIDTH, seed=1)[None])
-    tool = engine(tiny_kernels, 64)
+    tool = engine(tiny_kernels, 64, depth=2)
     steps = [
         int(snapshot.step)
         for snapshot in tool.snapshots(

@@ -104,7 +104,8 @@ def share(size: tf.Tensor, tile: Tile, layer: str) -> tf.Tensor:
 
 def variation(part: tf.Tensor, tile: Tile, size: tf.Tensor) -> tf.Tensor:
     """What a tile adds to the total variation of an image of `size`."""
-    return tf.add_n([_variation(part, tile, size, axis) for axis in (0, 1)])
+    both = [_variation(part, tile, size, axis) for axis in (0, 1)]
+    return tf.reduce_sum(tf.stack(both))  # no sum: see the note in `over`
 
 
 def _variation(part, tile: Tile, size: tf.Tensor, axis: int) -> tf.Tensor:
