@@ -16,7 +16,16 @@ import PIL.Image
 import pytest
 
 import nst_tf
-from nst_tf.batches import batch, failures, index, jobs, sources, stream, work
+from nst_tf.batches import (
+    batch,
+    cluster,
+    failures,
+    index,
+    jobs,
+    sources,
+    stream,
+    work,
+)
 from nst_tf.files import record
 from nst_tf.request.options import Options
 from nst_tf.terminal import cli
@@ -542,10 +551,11 @@ def test_another_cluster_and_its_end(folder, monkeypatch):
             child.kill()
             child.wait()
     assert len(list(made("*.webp"))) == 2
-    process = start(f"--scheduler={address}")
-    said = process.communicate(timeout=60)[1]
-    assert (process.returncode, said.count("\n")) == (2, 1), said
-    assert f'`scheduler`: none answers at "{address}"' in said
+    monkeypatch.setattr(cluster, "PATIENCE", "1s")
+    connect = "distributed.comm.timeouts.connect"
+    monkeypatch.setitem(cluster.SETTINGS, connect, cluster.PATIENCE)
+    with pytest.raises(ValueError, match=f'none answers at "{address}"'):
+        paint(scheduler=address, workers="auto")
 
 
 # The command
