@@ -15,7 +15,8 @@ from nst_tf.files import record
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("ipykernel")
-pytest.importorskip("gradio")
+if importlib.util.find_spec("gradio") is None:
+    pytest.skip("gradio is missing", allow_module_level=True)
 inputtransformer2 = pytest.importorskip("IPython.core.inputtransformer2")
 
 ROOT = Path(__file__).resolve().parent.parent
