@@ -242,10 +242,10 @@ def unpacked(numbers: tf.Tensor, history: int) -> Known:
     """The vector's numbers by their names."""
     search, pairs = nothing(history)
     kinds = [each.dtype for each in tf.nest.flatten(search)]
-    scalars = tf.unstack(numbers[: len(kinds)], len(kinds))
-    scalars = [tf.cast(*each) for each in zip(scalars, kinds, strict=True)]
     counts = [each.shape.num_elements() for each in pairs]
-    parts = tf.split(numbers[len(kinds) :], counts)
+    scalars, *parts = tf.split(numbers, [len(kinds), *counts])
+    scalars = tf.unstack(scalars, len(kinds))
+    scalars = [tf.cast(*each) for each in zip(scalars, kinds, strict=True)]
     shaped = [
         tf.reshape(part, each.shape)
         for part, each in zip(parts, pairs, strict=True)
