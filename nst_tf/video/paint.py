@@ -33,7 +33,7 @@ from nst_tf.video import clips, flow
 from nst_tf.video.folder import Folder
 from nst_tf.video.settings import Settings
 
-NEW = 2  # times that a pixel counts of which nothing is known
+NEW = 1.75  # times that a pixel counts of which nothing is known
 FINEST = 0.2  # share of the steps of the finest scale, if nothing is new
 
 
