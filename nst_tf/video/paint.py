@@ -3,8 +3,8 @@
 A frame starts from the one before, brought by optical flow to where things
 are now, and is held there where the flow can be believed (Ruder, Dosovitskiy,
 Brox, arXiv:1604.08610). All go from coarse to fine: what was not in sight
-before is painted anew as any picture is, and in the style counts several
-times, or what is there already would answer for it.
+before is painted anew as any picture is, and in the style counts for more, or
+what is there already would answer for it.
 """
 
 import collections
