@@ -510,7 +510,7 @@ def test_a_stopped_batch_goes_on(folder, number):
 
 
 @needs_dask
-def test_another_cluster_and_its_end(folder, monkeypatch):
+def test_another_cluster_and_its_end(folder, monkeypatch, capsys):
     draw("photos/slow.png")
     draw("photos/bad.png")
     Path("photos/slow.slow").touch()
@@ -554,8 +554,11 @@ def test_another_cluster_and_its_end(folder, monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE", "1s")
     connect = "distributed.comm.timeouts.connect"
     monkeypatch.setitem(cluster.SETTINGS, connect, cluster.PATIENCE)
-    with pytest.raises(ValueError, match=f'none answers at "{address}"'):
-        paint(scheduler=address, workers="auto")
+    words = ["--content=photos", "--style=paintings/x.png"]
+    assert cli.main(["batch", f"--scheduler={address}", *words]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1, said
+    assert f'`scheduler`: none answers at "{address}"' in said
 
 
 # The command

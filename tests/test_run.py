@@ -161,10 +161,9 @@ def test_pace_stops_at_every_stride_and_by_the_clock():
 def test_a_resumed_run_is_the_uninterrupted_one(
     files, tmp_path, monkeypatch, name
 ):
-    own = {"learning_rate": 1e-6}
-    if name == "lbfgs":
-        own = {"style_statistic": "wasserstein"}
-    options = {**QUICK, "optimizer": name, "scales": 2, **own}
+    rate = {} if name == "lbfgs" else {"learning_rate": 1e-6}
+    statistic = {"style_statistic": "wasserstein"} if name == "adam" else {}
+    options = {**QUICK, "optimizer": name, "scales": 2, **rate, **statistic}
     prepared = prepare(*files, **options)
     path, results = tmp_path / "a.npz", []
     running = run.Run(prepared, every=2)
@@ -187,12 +186,13 @@ def test_a_resumed_run_is_the_uninterrupted_one(
 
 
 def test_a_run_that_was_at_its_end_gives_its_end_again(files, tmp_path):
-    running = run.Run(prepare(*files, **QUICK))
+    options = {**QUICK, "scales": 2}
+    running = run.Run(prepare(*files, **options))
     *_, done = running
     running.save_checkpoint(tmp_path / "a.npz")
     resume = record.read_checkpoint(tmp_path / "a.npz")
     for steps in (QUICK["steps"], 1):  # fewer than were taken: no going back
-        prepared = prepare(*files, **{**QUICK, "steps": steps})
+        prepared = prepare(*files, **{**options, "steps": steps})
         (again,) = run.Run(prepared, resume=resume)
         np.testing.assert_array_equal(again.tensor, done.tensor)
         assert again.last and again.costs == done.costs

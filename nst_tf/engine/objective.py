@@ -316,14 +316,16 @@ class Objective(tf.Module):
         def means_of(seen):
             return sight.means(seen, targets.content, targets.masks)
 
-        seen, variation = sight.network(image), losses.total_variation
-        means = means_of(seen)._replace(tv=variation(image))
+        seen = sight.network(image)
+        means = means_of(seen)._replace(tv=losses.total_variation(image))
         costs = self._costs(means, targets, numbers)
         with tf.control_dependencies([costs.total]):
             outer = _gradients(costs.total, means)
             pulled = self._pull(image, seen, means_of, outer)
         with tf.control_dependencies([pulled]):
-            direct = tf.gradients(variation(image), image, outer.tv)[0]
+            # Once more: its steps need not be kept until now.
+            variation = losses.total_variation(image)
+            direct = tf.gradients(variation, image, outer.tv)[0]
             return costs, pulled + direct
 
     def _evaluate_by_tiles(self, image, targets, numbers):
