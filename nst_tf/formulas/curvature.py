@@ -39,7 +39,7 @@ class Known(NamedTuple):
     Fields:
       search: the line search along the direction; search.start.value is
         +infinity until a first image has been accepted.
-      pairs: what the last images were like.
+      pairs: the curvature seen, and where it is asked for.
     """
 
     search: linesearch.Search
