@@ -192,7 +192,9 @@ def test_the_terminal_alone_reads_flags():
 
 
 def test_pictures_are_decoded_in_one_place():
-    pillow = {"files.encoding", "files.images", "files.sixteen"}
+    pillow = {
+        f"files.{name}" for name in ("encoding", "images", "sixteen", "webp")
+    }
     assert users("PIL", "pillow_heif") == pillow
 
 

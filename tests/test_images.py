@@ -13,7 +13,7 @@ import pytest
 from conftest import smooth as waves
 from PIL import Image, ImageCms
 
-from nst_tf.files import encoding, images
+from nst_tf.files import encoding, images, sixteen, webp
 
 HAS_AVIF = ".avif" in Image.registered_extensions()
 STILLS = [
@@ -1119,6 +1119,7 @@ SHRUNK = {
     "bits": ("1", "PNG", {}),
     "lzw": ("RGB", "TIFF", {"compression": "tiff_lzw"}),
     "webp": ("RGB", "WEBP", {"quality": 95}),
+    "webp and alpha": ("RGBA", "WEBP", {"quality": 95}),
     "grey 16": ("I;16", "PNG", {}),
     "floats": ("F", "TIFF", {}),
 }
@@ -1158,6 +1159,30 @@ def test_what_is_wanted_smaller_looks_the_same(kind, orientation):
     for one, other in pairs:
         apart = images.resize(one, size) - images.resize(other, size)
         assert 255 * np.abs(apart).mean() < (1 if whole.alpha is None else 1.5)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_a_webp_is_read_as_pillow_reads_it(mode, lossless):
+    """What is not for `webp.read` it hands back as it came."""
+    colours = Image.fromarray(np.uint8(255 * waves(61, 47, seed=3)))
+    colours.putalpha(colours.getchannel("R"))
+    frame = colours.convert(mode)
+    profile = images.srgb_profile()
+    data = saved(frame, "WEBP", lossless=lossless, icc_profile=profile)
+    with Image.open(io.BytesIO(data)) as opened:
+        found = webp.read(opened, opened.fp)
+        tensorflow = sixteen.tensorflow()
+        assert (found is opened) != hasattr(tensorflow.io, "decode_webp")
+        assert found.info == opened.info and found.info["icc_profile"]
+        np.testing.assert_array_equal(found, opened)
+    moving = {"save_all": True, "append_images": [frame.rotate(180)]}
+    pixels = data.rfind(b"VP8") + 40
+    broken = data[:pixels] + b"\xff" * (len(data) - pixels)
+    others = broken, saved(frame, "WEBP", **moving), saved(frame, "PNG")
+    for other in others:
+        with Image.open(io.BytesIO(other)) as opened:
+            assert webp.read(opened, opened.fp) is opened
 
 
 def test_what_is_not_much_larger_is_read_whole():

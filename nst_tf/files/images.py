@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageCms
 
-from nst_tf.files import profiles, sixteen
+from nst_tf.files import profiles, sixteen, webp
 
 Source = str | os.PathLike | bytes | Image.Image | np.ndarray
 Size = tuple[int, int]  # height, width
@@ -281,6 +281,7 @@ def _from_pillow(
             return _from_deep(_turned(deep, turn), "; ".join(notes), size)
         drafted = None
         if smaller and image is not source:
+            image = webp.read(image, file)
             drafted = image.draft(None, most)  # a JPEG's own way
         image.load()
         profile = image.info.get("icc_profile")

@@ -33,7 +33,7 @@ def png(
     chunks: Iterable[tuple[bytes, bytes]] = (),
 ) -> bytes:
     """A PNG file of uint16 [h, w, 3 | 4]; `chunks` are a type and data each."""
-    encoded = _tensorflow().io.encode_png(pixels).numpy()
+    encoded = tensorflow().io.encode_png(pixels).numpy()
     own = [_chunk(kind, data) for kind, data in chunks]
     if dpi is not None:
         metre = round(dpi / INCH)
@@ -140,7 +140,8 @@ def unlimited() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _tensorflow() -> Any:
+def tensorflow() -> Any:
+    """TensorFlow, loaded when it is first asked for."""
     importlib.import_module("nst_tf.backend")  # before TensorFlow
     return importlib.import_module("tensorflow")
 
@@ -156,11 +157,11 @@ def _read_png(image: Any, file) -> np.ndarray | None:
     if bits != 16 or colour == 0:
         return None
     file.seek(0)
-    tensorflow = _tensorflow()
+    library = tensorflow()
     several = 4 if colour != 2 or "transparency" in image.info else 3
     try:
-        pixels = tensorflow.io.decode_png(file.read(), several, "uint16")
-    except tensorflow.errors.InvalidArgumentError:
+        pixels = library.io.decode_png(file.read(), several, "uint16")
+    except library.errors.InvalidArgumentError:
         return None
     return pixels.numpy()
 
