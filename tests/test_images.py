@@ -1161,28 +1161,32 @@ def test_what_is_wanted_smaller_looks_the_same(kind, orientation):
         assert 255 * np.abs(apart).mean() < (1 if whole.alpha is None else 1.5)
 
 
+@pytest.mark.skipif(
+    not hasattr(sixteen.tensorflow().io, "decode_webp"),
+    reason="this TensorFlow reads no WebP",
+)
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 @pytest.mark.parametrize("lossless", [False, True])
-def test_a_webp_is_read_as_pillow_reads_it(mode, lossless):
-    """What is not for `webp.read` it hands back as it came."""
-    colours = Image.fromarray(np.uint8(255 * waves(61, 47, seed=3)))
+def test_a_webp_is_drafted_as_pillow_reduces_it(mode, lossless, monkeypatch):
+    monkeypatch.setattr(sixteen, "BAND", 10_000)
+    colours = Image.fromarray(np.uint8(255 * waves(187, 243, seed=3)))
     colours.putalpha(colours.getchannel("R"))
     frame = colours.convert(mode)
     profile = images.srgb_profile()
     data = saved(frame, "WEBP", lossless=lossless, icc_profile=profile)
     with Image.open(io.BytesIO(data)) as opened:
-        found = webp.read(opened, opened.fp)
-        tensorflow = sixteen.tensorflow()
-        assert (found is opened) != hasattr(tensorflow.io, "decode_webp")
+        found, box = webp.draft(opened, opened.fp, (60, 24))
         assert found.info == opened.info and found.info["icc_profile"]
-        np.testing.assert_array_equal(found, opened)
+        np.testing.assert_array_equal(found, opened.reduce((2, 3)))
+        assert box == (0, 0, 243 / 2, 187 / 3)
+    # What is not for it is left to Pillow.
     moving = {"save_all": True, "append_images": [frame.rotate(180)]}
     pixels = data.rfind(b"VP8") + 40
     broken = data[:pixels] + b"\xff" * (len(data) - pixels)
     others = broken, saved(frame, "WEBP", **moving), saved(frame, "PNG")
     for other in others:
         with Image.open(io.BytesIO(other)) as opened:
-            assert webp.read(opened, opened.fp) is opened
+            assert webp.draft(opened, opened.fp, (60, 24)) is None
 
 
 def test_what_is_not_much_larger_is_read_whole():

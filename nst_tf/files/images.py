@@ -279,14 +279,16 @@ def _from_pillow(
         deep = None if smaller else _read_deep(image, file)
         if deep is not None:
             return _from_deep(_turned(deep, turn), "; ".join(notes), size)
-        drafted = None
+        box = None
         if smaller and image is not source:
-            image = webp.read(image, file)
-            drafted = image.draft(None, most)  # a JPEG's own way
+            if found := webp.draft(image, file, most):
+                image, box = found
+            elif drafted := image.draft(None, most):  # a JPEG's own way
+                box = drafted[1]
         image.load()
         profile = image.info.get("icc_profile")
         if smaller:
-            image = _reduced(image, most, drafted and drafted[1])
+            image = _reduced(image, most, box)
         if eight is not None:
             image = image.transpose(eight)
         if image.mode != "F":

@@ -1,4 +1,4 @@
-"""A still WebP as an array: Pillow's decoder takes four times its pixels."""
+"""A still WebP made smaller: Pillow's decoder takes four times its pixels."""
 
 from typing import Any
 
@@ -7,28 +7,44 @@ from PIL import Image
 
 from nst_tf.files import sixteen
 
+Box = tuple[float, float, float, float]
 
-def read(image: Image.Image, file: Any) -> Image.Image:
-    """The pixels of a WebP that Pillow has opened, with what it says of them.
+
+def draft(
+    image: Image.Image, file: Any, size: tuple[int, int]
+) -> tuple[Image.Image, Box] | None:
+    """As `Image.draft` for a JPEG: at a whole fraction of its size.
 
     Args:
-      image: that Pillow made of it.
+      image: that Pillow made of the file.
       file: its `fp`.
+      size: (w, h) of which the fraction is to be twice, at least.
 
     Returns:
-      `image` itself where it is no WebP, moves or is broken, and where
+      An image with the same `info`, and the box of it that is all of the
+      picture. None of what is no WebP, moves or is broken, and where
       TensorFlow does not read one (2.18).
     """
     if image.format != "WEBP" or getattr(image, "n_frames", 1) > 1:
-        return image
+        return None
     library = sixteen.tensorflow()
     if not hasattr(library.io, "decode_webp"):
-        return image
+        return None
     file.seek(0)
     try:
-        pixels = library.io.decode_webp(file.read(), len(image.getbands()))
+        decoded = library.io.decode_webp(file.read(), len(image.getbands()))
     except library.errors.InvalidArgumentError:
-        return image
-    found = Image.fromarray(np.asarray(memoryview(pixels))[0])
+        return None
+    pixels = np.asarray(memoryview(decoded))[0]
+    wide, high = (
+        max(1, own // asked // 2)
+        for own, asked in zip(image.size, size, strict=True)
+    )
+    rows = high * max(1, sixteen.BAND // (high * pixels[0].nbytes))
+    bands = [
+        Image.fromarray(pixels[top : top + rows]).reduce((wide, high))
+        for top in range(0, len(pixels), rows)
+    ]
+    found = Image.fromarray(np.concatenate([np.asarray(one) for one in bands]))
     found.info.update(image.info)
-    return found
+    return found, (0, 0, image.width / wide, image.height / high)
