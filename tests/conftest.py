@@ -1,11 +1,13 @@
 """What all tests share: an environment of their own, a tiny network."""
 
 import atexit
+import ctypes
 import functools
 import gc
 import inspect
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -22,12 +24,22 @@ import pytest  # noqa: E402
 from nst_tf.machine import environment  # noqa: E402
 from nst_tf.request.networks import LAYERS  # noqa: E402
 
-with environment.loading():  # a second less, in each worker
-    pass
-
 ROOT = Path(__file__).resolve().parent.parent
 TINY_WIDTHS = (4, 6, 8, 8, 8)  # of the five blocks
+LONGEST = "test_page_browser.py", "test_transfer.py"
 KEPT: list[dict] = []  # the engines of `kept`
+
+
+def pytest_collectstart():
+    """TensorFlow loads lean, and only where tests will run."""
+    if "tensorflow" not in sys.modules:
+        with environment.loading():
+            pass
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first: at the end they would come alone."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_collection_finish():
@@ -102,6 +114,8 @@ def engines_end():
     for made in KEPT:
         made.clear()
     gc.collect()  # what was traced has cycles
+    if sys.platform == "linux":  # half a gigabyte in the end
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def kept(build):

@@ -94,7 +94,7 @@ def test_another_networks_file_is_refused(file, monkeypatch):
 
 
 def test_random_features_are_of_size_one():
-    kernels = inception.random_kernels(3)
+    kernels = inception.random_kernels()
     network = inception.features_model(kernels, LAYERS, "avg")
     noise = np.random.default_rng(1).random((1, 139, 139, 3), "float32")
     assert len(kernels) == 94

@@ -103,7 +103,7 @@ def load(
         file, else the download, else the embedded network's in VGG-19's
         stead or random ones, with a warning. For "vgg19_slim" it takes the
         embedded ones.
-      seed: of the random weights.
+      seed: of the weights "random".
       network: one of `NETWORKS`.
       layers: what the network will be asked for.
 
@@ -139,7 +139,7 @@ def load(
                     f"strokes follow the style, small details blur. {lost}"
                 )
         return _random(
-            seed,
+            0,  # runs of other seeds share an engine
             "NO IMAGENET WEIGHTS: painting with an untrained, random "
             f"{NETWORKS[network].title}. Colours and grain will follow the "
             f"style, shapes and strokes hardly. {lost}",

@@ -13,6 +13,10 @@ from nst_tf.page.visits import Visits
 
 SESSIONS = 64  # visitors whose pictures are remembered, some 0.3 MB each
 
+# Seconds between two looks for who waits. Gradio's own, a thousandth, takes a
+# twentieth of a core where nobody does; this is what it has on Windows.
+REST = 0.05
+
 
 def build(limits: Limits, queue: int) -> tuple[gr.Blocks, Line]:
     """The application, and who is painting on it."""
@@ -24,6 +28,7 @@ def build(limits: Limits, queue: int) -> tuple[gr.Blocks, Line]:
         blocks.load(*events.greet(parts, visits, line), **events.QUICK)
         blocks.unload(_leave(visits))
     blocks.queue(max_size=queue, default_concurrency_limit=4, api_open=False)
+    blocks._queue.sleep_when_free = REST
     return blocks, line
 
 

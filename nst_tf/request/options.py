@@ -479,7 +479,7 @@ class Options:
             for field in dataclasses.fields(self)
             if field.metadata["engine"]
         }
-        if self.weights not in ("auto", "random"):
+        if self.weights != "random":
             own["seed"] = 0  # of random kernels
         return Options(**own)
 
