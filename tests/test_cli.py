@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from conftest import ROOT
 
 from nst_tf.files import record, weights
+from nst_tf.stylization import run
 from nst_tf.terminal import cli
 
 QUICK = [
@@ -352,33 +354,38 @@ def test_help_never_loads_tensorflow():
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
-def test_signals_save_the_best_picture(files, tmp_path):
-    """Two processes at once, the small network, 32 px."""
-    expected = {signal.SIGINT: 130, signal.SIGTERM: 143}
-    running = {}
-    for number in expected:
-        output = tmp_path / f"{number.name}.png"
-        command = [sys.executable, "-m", "nst_tf", *files, "--max_size=32"]
-        command += ["--network=vgg19_slim", "--steps=100000", "--jit=off"]
-        command += ["--content_layers=conv2_1", "--style_layers=conv1_1"]
-        command += ["--scales=1", "--optimizer=adam"]
-        root = os.path.dirname(os.path.dirname(cli.__file__))
-        running[number] = (
-            output,
-            subprocess.Popen(
-                [*command, f"--output={output}"],
-                stderr=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "PYTHONPATH": root},
-            ),
-        )
-    for number, (output, process) in running.items():
-        first = process.stderr.readline()
-        assert "100000 steps" in first
-        process.send_signal(number)
+ENDLESS = ["--steps=100000", "--max_size=32"]
+
+
+def assert_stopped(output, said, number):
+    assert f"stopped by {number.name}" in said
+    assert 0 <= record.read_recipe(output)["step"] < 100000
+    assert pixels(output).shape == (24, 32, 3)
+
+
+def test_an_interrupted_process_saves_the_best_picture(files):
+    command = [sys.executable, "-m", "nst_tf", *files, *QUICK, *ENDLESS]
+    command += ["--network=vgg19_slim", "--optimizer=adam", "--output=a.png"]
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as process:
+        assert "100000 steps" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1]
-        assert process.returncode == expected[number], said
-        assert f"stopped by {number.name}" in said
-        recipe = record.read_recipe(output)
-        assert 0 <= recipe["step"] < 100000
-        assert pixels(output).shape == (24, 32, 3)
+    assert process.returncode == 130, said
+    assert_stopped("a.png", said, signal.SIGINT)
+
+
+def test_a_terminated_run_saves_the_best_picture(stylize, monkeypatch, capsys):
+    def pace(*_):
+        yield 1
+        signal.raise_signal(signal.SIGTERM)
+        yield 2
+
+    monkeypatch.setattr(run, "pace", pace)
+    words = [*ENDLESS, "--optimizer=adam", "--output=a.png"]
+    assert stylize(*words) == 143
+    assert_stopped("a.png", capsys.readouterr().err, signal.SIGTERM)

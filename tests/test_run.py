@@ -19,6 +19,7 @@ from nst_tf.terminal import progress
 
 LAYERS = {"content_layers": "conv2_1", "style_layers": "conv1_1,conv2_1"}
 QUICK = {"steps": 3, "scales": 1, "tv_weight": 0, "jit": "off", **LAYERS}
+IN_TILES = {"precision": "float32", "optimizer": "adam", "margin": 16}
 TEXTURE = {"content": None, "content_weight": 0, "init": "noise"}
 MIRROR = {"style": None, "style_weight": 0}
 pytestmark = pytest.mark.usefixtures("tiny_weights_everywhere")
@@ -206,8 +207,7 @@ def test_each_further_scale_takes_half_the_steps(pictures):
 
 def test_tiles_are_chosen_said_and_paint_the_same(pictures, files):
     expected = nst_tf.stylize(*files, **QUICK)
-    exact = {**QUICK, "precision": "float32", "optimizer": "adam"}
-    exact["margin"] = 16
+    exact = {**QUICK, **IN_TILES}
     tiled = nst_tf.stylize(*files, **exact, tile=64)
     assert tiled.record["tile"] == 64 and expected.record["tile"] == 0
     whole = nst_tf.stylize(*files, **exact, tile="off")
@@ -421,7 +421,7 @@ def test_grey_pictures_paint_and_stay_finite(pictures, color):
 def test_colours_are_the_same_in_tiles_and_after_a_pause(
     files, tmp_path, color
 ):
-    chosen = {**QUICK, "color": color, "margin": 16, "history": 3}
+    chosen = {**QUICK, **IN_TILES, "color": color}
     whole = nst_tf.stylize(*files, **chosen)
     tiled = nst_tf.stylize(*files, **chosen, tile=64)
     assert np.abs(whole.tensor - tiled.tensor).max() < 0.02

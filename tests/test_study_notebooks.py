@@ -30,7 +30,10 @@ PARAMETERS = {
         "LAND": f"{ROOT}/examples/mask_land.png",
     },
 }
-FEW = 'dict(content_layers="conv2_1", style_layers="conv1_1,conv2_1")'
+FEW = (
+    'dict(content_layers="conv2_1", style_layers="conv1_1,conv2_1", '
+    'optimizer="adam")'
+)
 SHOWN = {  # how many pictures each cell shows, and how many files there are
     "course": ({"line": 1, "patches": 5, "reconstructions": 1}, 2),
     "control": ({"color": 1, "mask": 1, "region": 1, "sweep": 1}, 6),

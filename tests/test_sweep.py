@@ -271,7 +271,7 @@ def test_a_recipe_makes_a_grid(name, pictures, tmp_path):
 
 def test_a_figure_is_drawn(files, tiny_weights_everywhere, tmp_path):
     typed = ["--steps=1", "--max_size=32", "--style_layers=conv1_1"]
-    typed += ["--jit=off", "--quiet"]
+    typed += ["--jit=off", "--optimizer=adam", "--quiet"]
     assert cli.main(["figure", "layers", *files, *typed]) == 0
     assert len(list((tmp_path / "layers").iterdir())) == 2
     assert (tmp_path / "layers.png").is_file()
