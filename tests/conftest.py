@@ -22,10 +22,14 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 from nst_tf.machine import environment  # noqa: E402
-from nst_tf.request.networks import LAYERS  # noqa: E402
+from nst_tf.request.networks import LAYERS, NETWORKS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY_WIDTHS = (4, 6, 8, 8, 8)  # of the five blocks
+SHALLOW = NETWORKS["vgg19"]._replace(
+    content={"block2_conv1": 1.0},
+    style={"block1_conv1": 0.02, "block2_conv1": 0.002},
+)
 LONGEST = "test_page_browser.py", "test_transfer.py"
 KEPT: list[dict] = []  # the engines of `kept`
 
@@ -94,7 +98,8 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 def tiny_weights_everywhere(tiny_kernels):
     """Whatever weights are asked for, a run gets the tiny ones.
 
-    More engines are kept than by `run._engine`: a trace takes seconds.
+    By default, of few layers; and more engines are kept than by
+    `run._engine`: a trace takes seconds.
     """
     from nst_tf.files import weights
     from nst_tf.stylization import run
@@ -104,6 +109,7 @@ def tiny_weights_everywhere(tiny_kernels):
         patch.setattr(weights, "load", lambda *_: tiny)
         more = functools.lru_cache(maxsize=8)(run._engine.__wrapped__)
         patch.setattr(run, "_engine", more)
+        patch.setitem(NETWORKS, "vgg19", SHALLOW)
         yield tiny
 
 

@@ -17,13 +17,9 @@ with environment.loading():
 from nst_tf.page import launch, visits  # noqa: E402
 from nst_tf.request.networks import NETWORKS  # noqa: E402
 from nst_tf.stylization import run  # noqa: E402
-from tests.conftest import tiny_network  # noqa: E402
+from tests.conftest import SHALLOW, tiny_network  # noqa: E402
 
 TINY = weights.Weights("tiny", "0" * 64, tiny_network(), "")
-SHALLOW = NETWORKS["vgg19"]._replace(
-    content={"block2_conv1": 1.0},
-    style={"block1_conv1": 0.02, "block2_conv1": 0.002},
-)
 
 
 def slowly(steps, *_):

@@ -33,7 +33,7 @@ def test_a_forecast_is_the_schedule_and_the_model(tiny_weights_everywhere):
 
 
 def test_pixels_seen_count_halos_and_both_passes():
-    options = Options(margin=0)
+    options = Options(margin=0, content_layers="conv4_2")
     assert forecast.pixels_seen((300, 500), options, 0) == 300 * 500
     assert forecast.pixels_seen((300, 500), options, 512) == 300 * 500
     # 512 in two tiles of 256, each with a halo of 48 on one side.
@@ -70,7 +70,7 @@ def test_a_plan_of_a_poster_tells_its_pairs(
     monkeypatch.setattr(devices, "available_memory", lambda: 20 * 10**9)
     typed = ["--size=8000x6000"], ["--print=8000x6000mm@25.4dpi"]
     for one in typed:
-        assert cli.main(["plan", *one]) == 0
+        assert cli.main(["plan", "--content_layers=conv4_2", *one]) == 0
         told = capsys.readouterr().out
         assert "2000 x 1500 px, 25 steps of lbfgs with 10 pairs" in told
         assert "8000 x 6000 px, 7 steps of lbfgs with 2 pairs" in told
