@@ -24,6 +24,10 @@ FEW = {
     "content_layers": "conv2_1",
     "style_layers": "conv1_1,conv2_1",
 }
+DEEP = {
+    "content_layers": "conv4_2",
+    "style_layers": "conv1_1,conv2_1,conv3_1,conv4_1",
+}
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ def halves(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 @kept
 def engine(kernels, tile: int = 0, **changes) -> transfer.Transfer:
-    options = Options(margin=0, **changes)
+    options = Options(margin=0, **{**DEEP, **changes})
     layers = options.layer_names()
     network = vgg.features_model(kernels, layers, "avg")
     arithmetic = transfer.Arithmetic(tile=tile)
@@ -227,7 +231,7 @@ def test_the_gradient_is_that_of_the_cost(tiny_kernels, scene):
 
 def test_too_little_for_a_layer_leaves_it_out(tiny_kernels, scene):
     content, styles, image = scene
-    tool = engine(tiny_kernels, style_layers="conv1_1,conv4_1")
+    tool = engine(tiny_kernels)
     corner = np.zeros((128, 160))
     corner[:24, :24] = 1
     costs, gradient = evaluated(
