@@ -807,6 +807,23 @@ RUBBISH = (
 )
 
 
+def test_an_idle_page_takes_no_core(server, client):
+    """Gradio's own pace, were it not for `app.REST`, takes a twentieth."""
+    stat = Path(f"/proc/{server[1].pid}/stat")
+    if not stat.is_file():
+        pytest.skip("no /proc/PID/stat on this system")
+
+    def ticks():
+        return sum(map(int, stat.read_text().rsplit(")", 1)[1].split()[11:13]))
+
+    shares = []
+    for _ in range(5):  # the least of: something may just have ended
+        before = ticks()
+        time.sleep(0.4)
+        shares.append((ticks() - before) / os.sysconf("SC_CLK_TCK") / 0.4)
+    assert min(shares) < 0.02, shares
+
+
 def test_rubbish_leaves_the_memory_flat(server, client, files):
     if not Path(f"/proc/{server[1].pid}/status").is_file():
         pytest.skip("no /proc/PID/status on this system")

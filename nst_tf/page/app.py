@@ -13,8 +13,8 @@ from nst_tf.page.visits import Visits
 
 SESSIONS = 64  # visitors whose pictures are remembered, some 0.3 MB each
 
-# Seconds between two looks for who waits. Gradio's own, a thousandth, takes a
-# twentieth of a core where nobody does; this is what it has on Windows.
+# Seconds between two looks for who waits, and for what is new. Gradio's own, a
+# thousandth and a hundredth, take a twentieth of a core where nobody is.
 REST = 0.05
 
 
@@ -28,7 +28,8 @@ def build(limits: Limits, queue: int) -> tuple[gr.Blocks, Line]:
         blocks.load(*events.greet(parts, visits, line), **events.QUICK)
         blocks.unload(_leave(visits))
     blocks.queue(max_size=queue, default_concurrency_limit=4, api_open=False)
-    blocks._queue.sleep_when_free = REST
+    for look in ("sleep_when_free", "progress_update_sleep_when_free"):
+        setattr(blocks._queue, look, REST)
     return blocks, line
 
 
