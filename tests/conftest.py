@@ -120,7 +120,7 @@ def engines_end():
     for made in KEPT:
         made.clear()
     gc.collect()  # what was traced has cycles
-    if sys.platform == "linux":  # half a gigabyte in the end
+    if sys.platform == "linux":  # which would keep what was freed
         ctypes.CDLL(None).malloc_trim(0)
 
 

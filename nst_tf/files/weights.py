@@ -101,8 +101,8 @@ def load(
       spec: "auto", "imagenet", "random" or a path. "auto" takes the file
         that NST_TF_WEIGHTS names, if it is to be VGG-19, else Keras' cached
         file, else the download, else the embedded network's in VGG-19's
-        stead or random ones, with a warning. For "vgg19_slim" it takes the
-        embedded ones.
+        stead or random ones of seed 0, with a warning. For "vgg19_slim" it
+        takes the embedded ones.
       seed: of the weights "random".
       network: one of `NETWORKS`.
       layers: what the network will be asked for.
