@@ -383,15 +383,15 @@ def command(tmp_path, path, *more):
     ]
 
 
-def test_a_killed_run_goes_on_to_the_same_clip(
+def test_a_killed_run_goes_on_to_the_same_frames(
     tiny_weights_everywhere, tmp_path, path, style, capsys
 ):
     typed = command(tmp_path, path, "--earlier=2")
     assert cli.main(typed) == 0
-    whole = (tmp_path / "out.mp4").read_bytes()
     folder = tmp_path / "out.frames"
-    names = sorted(p.name for p in folder.iterdir())
-    assert names == [f"{k:06d}.png" for k in range(5)] + ["recipe.json"]
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    names = [f"{k:06d}.png" for k in range(5)] + ["recipe.json"]
+    assert sorted(whole) == names
     recipe = json.loads((folder / "recipe.json").read_text())
     assert recipe["clip"]["earlier"] == 2 and recipe["network"]["sha256"]
     # As it would be found, had it been killed in the fourth frame.
@@ -401,7 +401,9 @@ def test_a_killed_run_goes_on_to_the_same_clip(
     (tmp_path / "out.mp4").unlink()
     (folder / ".000003.png.abc.part").write_bytes(b"half")
     assert cli.main(typed) == 0
-    assert (tmp_path / "out.mp4").read_bytes() == whole
+    # Not the clip's bytes: libx264 may code the same frames in two ways.
+    assert (tmp_path / "out.mp4").stat().st_size > 0
+    assert whole == {name: (folder / name).read_bytes() for name in whole}
     assert (folder / "000002.png").stat().st_mtime_ns == before
     # A file is what is in it, wherever it lies.
     (tmp_path / "moved").mkdir()
