@@ -1,6 +1,7 @@
 """What TensorFlow finds around it when it loads."""
 
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -41,6 +42,7 @@ def loading() -> Iterator[None]:
         finally:
             for name in absent:
                 sys.modules.pop(name, None)
+        gc.freeze()  # nor is it looked through later: it stays
         yield
 
 
