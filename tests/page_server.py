@@ -17,7 +17,11 @@ with environment.loading():
 from nst_tf.page import launch, visits  # noqa: E402
 from nst_tf.request.networks import NETWORKS  # noqa: E402
 from nst_tf.stylization import run  # noqa: E402
-from tests.conftest import SHALLOW, tiny_network  # noqa: E402
+from tests.conftest import (  # noqa: E402
+    SHALLOW,
+    rewrite_graphs,
+    tiny_network,
+)
 
 TINY = weights.Weights("tiny", "0" * 64, tiny_network(), "")
 
@@ -35,6 +39,7 @@ def main() -> None:
     tiny = TINY._replace(warning=warning)
     weights.load = lambda *_: tiny
     NETWORKS["vgg19"] = SHALLOW
+    rewrite_graphs(False)
     run.pace = slowly
     run._engine = functools.lru_cache(maxsize=8)(run._engine.__wrapped__)
     visits.GRACE = float(settings.pop("grace", visits.GRACE))

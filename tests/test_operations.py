@@ -16,6 +16,7 @@ from nst_tf.engine import transfer, vgg
 from nst_tf.engine.transfer import Arithmetic
 from nst_tf.request.options import Options
 
+pytestmark = pytest.mark.usefixtures("graphs_as_users_run_them")
 NUMBERS = transfer.Numbers(10.0, 40.0, 1e6, 0.0)
 
 

@@ -29,6 +29,7 @@ if BROWSER is None:
     pytest.skip("no Chromium on this machine", allow_module_level=True)
 
 from playwright.sync_api import expect, sync_playwright  # noqa: E402
+from test_page import turned  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings(
     "default::DeprecationWarning", "default::ResourceWarning"
@@ -80,10 +81,36 @@ def visit(browser, server, **settings):
     tab.asked, tab.said = [], []
     tab.on("request", lambda request: tab.asked.append(request.url))
     tab.on("console", lambda line: tab.said.append((line.type, line.text)))
-    tab.goto(server)
-    expect(tab.locator("#paint")).to_be_visible()
+    open_page(tab, server)
     yield tab
     context.close()
+
+
+def open_page(tab, server):
+    tab.goto(server)
+    expect(tab.locator("#paint")).to_be_visible()
+
+
+def come_anew(tab, server):
+    """As a visitor who was never there."""
+    tab.evaluate("localStorage.clear()")
+    tab.goto("about:blank")
+    open_page(tab, server)
+
+
+@pytest.fixture(scope="module")
+def kept(browser, server):
+    """A desktop's tab: the page's program is compiled once, not each time."""
+    with visit(browser, server) as tab:
+        yield tab
+
+
+@pytest.fixture
+def tab(kept, server):
+    """The tab that is kept, as if it were new."""
+    kept.said.clear()
+    come_anew(kept, server)
+    return kept
 
 
 def choose_samples(tab):
@@ -130,16 +157,15 @@ def in_sight(tab, *names):
 NEEDED = "#content", "#style", "#look", "#paint", "#draft"
 
 
-def test_a_desktops_first_screen_has_all_that_one_needs(browser, server):
-    with visit(browser, server) as tab:
-        for chosen in (False, True):
-            if chosen:
-                choose_samples(tab)
-            for width, height in ((1440, 900), (1024, 768)):
-                tab.set_viewport_size({"width": width, "height": height})
-                in_sight(tab, *NEEDED, "#stage")
-                assert tab.evaluate("scrollY") == 0
-                assert across(tab) <= width
+def test_a_desktops_first_screen_has_all_that_one_needs(tab):
+    for chosen in (False, True):
+        if chosen:
+            choose_samples(tab)
+        for width, height in ((1440, 900), (1024, 768)):
+            tab.set_viewport_size({"width": width, "height": height})
+            in_sight(tab, *NEEDED, "#stage")
+            assert tab.evaluate("scrollY") == 0
+            assert across(tab) <= width
 
 
 def test_a_phones_first_screen_has_all_that_one_needs(browser, server):
@@ -163,68 +189,64 @@ def across(tab):
     return tab.evaluate("document.documentElement.scrollWidth")
 
 
-def test_watch_load_anew_stop_download_and_drop_it_back(
-    browser, server, tmp_path
-):
-    with visit(browser, server) as tab:
-        begin(tab, size=128)
-        assert len(previews(tab, 3)) == 3
-        expect(tab.locator("#stage")).to_contain_text("left")
-        expect(tab.locator(".curve polyline")).to_be_attached()
-        expect(tab.locator(".banner")).to_have_text(WARNING)
-        tab.reload()  # the run goes on, and the form is as it was
-        assert len(previews(tab, 3)) == 3
-        expect(tab.locator("#content img").first).to_be_visible()
-        expect(tab.locator("#option-max_size input").first).to_have_value("128")
-        tab.click("#stop")
-        expect(tab.locator("#stage")).to_contain_text("Stopped: 128 x 85")
-        for kind in ("png", "jpg", "webp", "deep"):
-            with tab.expect_download() as download:
-                tab.click(f"#download-{kind}")
-            path = tmp_path / download.value.suggested_filename
-            download.value.save_as(path)
-            recipe = record.read_recipe(path)
-            assert recipe["options"]["max_size"] == 128
-            assert 0 < recipe["step"] < 5000
-        expect(tab.locator("#gallery button")).to_have_count(1)
-        expect(tab.locator("#downloads")).to_contain_text("1.1 x 0.7 cm")
-        tab.reload()  # what was finished is there still
-        expect(tab.locator("#download-png")).to_be_visible()
-        expect(tab.locator("#gallery button")).to_have_count(1)
-        unfold(tab, "made")
-        expect(tab.locator("#command textarea")).to_have_value(
-            re.compile("^nst-tf stylize --content=content_lake.jpg --style=")
-        )
-        # The same for a paper, from the recipe.
-        tab.locator("#paper input").fill("1x1in@90dpi")
-        tab.locator("#paper input").press("Enter")
-        tab.click("#enlarge")
-        previews(tab, 1)
-        tab.click("#stop")
-        expect(tab.locator("#stage")).to_contain_text("Stopped: 90 x 60")
-    with visit(browser, server) as tab:
-        unfold(tab, "what")
-        tab.set_input_files("#dropped input", tmp_path / "painted.png")
-        size = tab.locator("#option-max_size input").first
-        expect(size).to_have_value("128")
-        expect(tab.locator("#told")).to_contain_text("The form is filled in.")
-        # The samples are known by their contents.
-        expect(tab.locator("#content img").first).to_be_visible()
-        expect(tab.locator("#style img").first).to_be_visible()
+def test_watch_load_anew_stop_download_and_drop_it_back(tab, server, tmp_path):
+    begin(tab, size=128)
+    assert len(previews(tab, 3)) == 3
+    expect(tab.locator("#stage")).to_contain_text("left")
+    expect(tab.locator(".curve polyline")).to_be_attached()
+    expect(tab.locator(".banner")).to_have_text(WARNING)
+    tab.reload()  # the run goes on, and the form is as it was
+    assert len(previews(tab, 3)) == 3
+    expect(tab.locator("#content img").first).to_be_visible()
+    expect(tab.locator("#option-max_size input").first).to_have_value("128")
+    tab.click("#stop")
+    expect(tab.locator("#stage")).to_contain_text("Stopped: 128 x 85")
+    for kind in ("png", "jpg", "webp", "deep"):
+        with tab.expect_download() as download:
+            tab.click(f"#download-{kind}")
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        recipe = record.read_recipe(path)
+        assert recipe["options"]["max_size"] == 128
+        assert 0 < recipe["step"] < 5000
+    expect(tab.locator("#gallery button")).to_have_count(1)
+    expect(tab.locator("#downloads")).to_contain_text("1.1 x 0.7 cm")
+    tab.reload()  # what was finished is there still
+    expect(tab.locator("#download-png")).to_be_visible()
+    expect(tab.locator("#gallery button")).to_have_count(1)
+    unfold(tab, "made")
+    expect(tab.locator("#command textarea")).to_have_value(
+        re.compile("^nst-tf stylize --content=content_lake.jpg --style=")
+    )
+    # The same for a paper, from the recipe.
+    tab.locator("#paper input").fill("1x1in@90dpi")
+    tab.locator("#paper input").press("Enter")
+    tab.click("#enlarge")
+    previews(tab, 1)
+    tab.click("#stop")
+    expect(tab.locator("#stage")).to_contain_text("Stopped: 90 x 60")
+    come_anew(tab, server)
+    unfold(tab, "what")
+    tab.set_input_files("#dropped input", tmp_path / "painted.png")
+    size = tab.locator("#option-max_size input").first
+    expect(size).to_have_value("128")
+    expect(tab.locator("#told")).to_contain_text("The form is filled in.")
+    # The samples are known by their contents.
+    expect(tab.locator("#content img").first).to_be_visible()
+    expect(tab.locator("#style img").first).to_be_visible()
 
 
-def test_a_draft_ends_by_itself_and_nothing_is_asked_of_others(browser, server):
-    with visit(browser, server) as tab:
-        begin(tab, steps=2, button="#draft")
-        expect(tab.locator("#stage")).to_contain_text("Done:")
-        expect(tab.locator("#result")).to_be_visible()
-        origins = {
-            urlsplit(url)[:2]
-            for url in tab.asked
-            if urlsplit(url).scheme not in ("data", "blob")
-        }
-        assert origins == {urlsplit(server)[:2]}
-        assert [s for s in tab.said if s[0] == "error"] == []
+def test_a_draft_ends_by_itself_and_nothing_is_asked_of_others(tab, server):
+    begin(tab, steps=2, button="#draft")
+    expect(tab.locator("#stage")).to_contain_text("Done:")
+    expect(tab.locator("#result")).to_be_visible()
+    origins = {
+        urlsplit(url)[:2]
+        for url in tab.asked
+        if urlsplit(url).scheme not in ("data", "blob")
+    }
+    assert origins == {urlsplit(server)[:2]}
+    assert [s for s in tab.said if s[0] == "error"] == []
 
 
 def test_two_visitors_and_a_closed_tab(browser, server):
@@ -245,35 +267,32 @@ def test_two_visitors_and_a_closed_tab(browser, server):
             expect(stage).to_contain_text("Done:")
 
 
-def test_a_mistake_is_a_message_and_the_page_lives_on(
-    browser, server, tmp_path
-):
-    with visit(browser, server) as tab:
-        tab.click("#paint")
-        problem = tab.locator("#stage .stage-problem")
-        expect(problem).to_contain_text("content is missing")
-        record.write(tmp_path / "no.png", b"no picture")
-        tab.set_input_files("#content input", tmp_path / "no.png")
-        trouble = tab.locator(".trouble .stage-problem")
-        expect(trouble).to_contain_text("photograph should be a picture")
-        choose_samples(tab)
-        expect(trouble).to_have_count(0)
-        ask_for(tab, max_size=64, steps=2)
-        tab.click("#paint")
-        expect(tab.locator("#stage")).to_contain_text("Done:")
+def test_a_mistake_is_a_message_and_the_page_lives_on(tab, tmp_path):
+    tab.click("#paint")
+    problem = tab.locator("#stage .stage-problem")
+    expect(problem).to_contain_text("content is missing")
+    record.write(tmp_path / "no.png", b"no picture")
+    tab.set_input_files("#content input", tmp_path / "no.png")
+    trouble = tab.locator(".trouble .stage-problem")
+    expect(trouble).to_contain_text("photograph should be a picture")
+    choose_samples(tab)
+    expect(trouble).to_have_count(0)
+    ask_for(tab, max_size=64, steps=2)
+    tab.click("#paint")
+    expect(tab.locator("#stage")).to_contain_text("Done:")
 
 
-def as_phones_do(pictures, tmp_path):
-    """A HEIC, a WebP that is to be turned, a JPEG of 50 megapixels."""
-    from test_page import turned
-
-    heif = pytest.importorskip("pillow_heif")
-    photograph, painting = map(images.to_uint8, pictures)
-    paths = [tmp_path / f"given.{kind}" for kind in ("heic", "webp", "jpg")]
-    heif.from_pillow(Image.fromarray(photograph)).save(paths[0], quality=95)
-    paths[1].write_bytes(turned(painting, "WEBP"))
-    Image.fromarray(photograph).resize((8160, 6120)).save(paths[2])
-    return paths
+def as_a_phone_does(picture, path):
+    """A HEIC, a JPEG of 50 megapixels, or a WebP that is to be turned."""
+    picture = images.to_uint8(picture)
+    if path.suffix == ".heic":
+        heif = pytest.importorskip("pillow_heif")
+        heif.from_pillow(Image.fromarray(picture)).save(path, quality=95)
+    elif path.suffix == ".jpg":
+        Image.fromarray(picture).resize((8160, 6120)).save(path)
+    else:
+        path.write_bytes(turned(picture, "WEBP"))
+    return path
 
 
 def touch(tab, *points):
@@ -324,7 +343,10 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 3}
 def test_what_a_finger_draws_on_a_phone_is_painted(
     browser, server, pictures, tmp_path
 ):
-    heic, webp, large = as_phones_do(pictures, tmp_path)
+    photograph, painting = pictures
+    heic = as_a_phone_does(photograph, tmp_path / "given.heic")
+    large = as_a_phone_does(photograph, tmp_path / "given.jpg")
+    webp = as_a_phone_does(painting, tmp_path / "given.webp")
     phone = {**PHONE, "has_touch": True, "is_mobile": True}
     with visit(browser, server, **phone) as tab:
         give(tab, "content", large)  # 50 megapixels
@@ -360,112 +382,105 @@ def test_what_a_finger_draws_on_a_phone_is_painted(
     assert change[:, :12].max() > 3 / 255
 
 
-def test_parts_by_colours_undo_save_and_load(
-    browser, server, pictures, tmp_path
-):
-    _, webp, _ = as_phones_do(pictures, tmp_path)
-    with visit(browser, server) as tab:
-        unfold(tab, "part")
-        expect(tab.locator(".brush-words")).to_contain_text("Give a photograph")
-        choose_samples(tab)
-        give(tab, "content", webp)
-        unfold(tab, "paintings")
-        give(tab, "style_3", webp)
-        swatches = tab.locator(".brush-colours button")
-        expect(swatches).to_have_text(["All", "1", "3"])
-        canvas = tab.locator(".brush-canvas")
-        canvas.scroll_into_view_if_needed()
-        box = canvas.bounding_box()
+def test_parts_by_colours_undo_save_and_load(tab, pictures, tmp_path):
+    webp = as_a_phone_does(pictures[1], tmp_path / "given.webp")
+    unfold(tab, "part")
+    expect(tab.locator(".brush-words")).to_contain_text("Give a photograph")
+    choose_samples(tab)
+    give(tab, "content", webp)
+    unfold(tab, "paintings")
+    give(tab, "style_3", webp)
+    swatches = tab.locator(".brush-colours button")
+    expect(swatches).to_have_text(["All", "1", "3"])
+    canvas = tab.locator(".brush-canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
 
-        def stroke(swatch, share):
-            swatches.nth(swatch).click()
-            x = box["x"] + box["width"] * share
-            tab.mouse.move(x, box["y"] + 5)
-            tab.mouse.down()
-            tab.mouse.move(x, box["y"] + box["height"] - 5, steps=3)
-            tab.mouse.up()
+    def stroke(swatch, share):
+        swatches.nth(swatch).click()
+        x = box["x"] + box["width"] * share
+        tab.mouse.move(x, box["y"] + 5)
+        tab.mouse.down()
+        tab.mouse.move(x, box["y"] + box["height"] - 5, steps=3)
+        tab.mouse.up()
 
-        tab.locator(".brush-width").fill("25")
-        box = canvas.bounding_box()
-        stroke(1, 0.12)
-        stroke(2, 0.88)
-        assert [share > 0.5 for share in shares(tab)] == [1, 0, 0, 1]
-        tab.locator(".brush-undo").click()
-        assert [share > 0.5 for share in shares(tab)] == [1, 0, 0, 0]
-        tab.locator(".brush-rest").click()
-        assert sum(shares(tab)) == pytest.approx(4)
-        canvas.press("Control+z")
-        stroke(2, 0.88)
-        swatches.nth(0).click()
-        canvas.focus()
-        for _ in range(20):
-            canvas.press("ArrowLeft")
-        canvas.press("Space")  # where the brush is, for the keyboard
-        drawn = shares(tab)
-        with tab.expect_download() as download:
-            tab.click(".brush-save")
-        download.value.save_as(tmp_path / "drawn.png")
-        tab.locator(".brush-clear").click()
-        assert sum(shares(tab)) == 0
-        tab.set_input_files(".brush-load input", tmp_path / "drawn.png")
-        tab.wait_for_timeout(300)
-        assert shares(tab) == pytest.approx(drawn)
-        tab.locator("#option-strength input").first.fill("0.7")
-        ask_for(tab, max_size=96, steps=3)
-        tab.click("#paint")
-        expect(tab.locator("#stage")).to_contain_text("Done:")
-        painted = tmp_path / "painted.png"
-        with tab.expect_download() as download:
-            tab.click("#download-png")
-        download.value.save_as(painted)
-        tab.reload()  # the drawing is kept, as the form is
-        expect(tab.locator("#download-png")).to_be_visible()
-        tab.click("#paint")
-        expect(tab.locator("#gallery button")).to_have_count(2)
-        expect(tab.locator("#download-masks")).to_be_visible()
-        unfold(tab, "part")
-        expect(canvas).to_have_attribute("width", "56")
-        tab.wait_for_timeout(300)
-        assert shares(tab) == pytest.approx(drawn)
+    tab.locator(".brush-width").fill("25")
+    box = canvas.bounding_box()
+    stroke(1, 0.12)
+    stroke(2, 0.88)
+    assert [share > 0.5 for share in shares(tab)] == [1, 0, 0, 1]
+    tab.locator(".brush-undo").click()
+    assert [share > 0.5 for share in shares(tab)] == [1, 0, 0, 0]
+    tab.locator(".brush-rest").click()
+    assert sum(shares(tab)) == pytest.approx(4)
+    canvas.press("Control+z")
+    stroke(2, 0.88)
+    swatches.nth(0).click()
+    canvas.focus()
+    for _ in range(20):
+        canvas.press("ArrowLeft")
+    canvas.press("Space")  # where the brush is, for the keyboard
+    drawn = shares(tab)
+    with tab.expect_download() as download:
+        tab.click(".brush-save")
+    download.value.save_as(tmp_path / "drawn.png")
+    tab.locator(".brush-clear").click()
+    assert sum(shares(tab)) == 0
+    tab.set_input_files(".brush-load input", tmp_path / "drawn.png")
+    tab.wait_for_timeout(300)
+    assert shares(tab) == pytest.approx(drawn)
+    tab.locator("#option-strength input").first.fill("0.7")
+    ask_for(tab, max_size=96, steps=3)
+    tab.click("#paint")
+    expect(tab.locator("#stage")).to_contain_text("Done:")
+    painted = tmp_path / "painted.png"
+    with tab.expect_download() as download:
+        tab.click("#download-png")
+    download.value.save_as(painted)
+    tab.reload()  # the drawing is kept, as the form is
+    expect(tab.locator("#download-png")).to_be_visible()
+    tab.click("#paint")
+    expect(tab.locator("#gallery button")).to_have_count(2)
+    expect(tab.locator("#download-masks")).to_be_visible()
+    unfold(tab, "part")
+    expect(canvas).to_have_attribute("width", "56")
+    tab.wait_for_timeout(300)
+    assert shares(tab) == pytest.approx(drawn)
     recipe = record.read_recipe(painted)
     assert recipe["options"]["strength"] == 0.7
     masks = recipe["options"]["content_mask"]
     assert masks == ["part_1.png", "part_2.png"]
 
 
-def test_presets_fill_in_the_form(browser, server):
-    with visit(browser, server) as tab:
-        size = tab.locator("#option-max_size input").first
-        size.fill("800")
-        tab.locator("#look label", has_text="Bold").click()
-        unfold(tab, "more")
-        expect(tab.locator("#option-content_weight input").first).to_have_value(
-            "4"
-        )
-        tab.locator("#preset input").click()
-        expect(size).to_have_value("800")
-        tab.get_by_role("option", name="fast").click()
-        expect(size).to_have_value("256")
-        expect(tab.locator("#look input:checked")).to_have_count(0)
+def test_presets_fill_in_the_form(tab):
+    size = tab.locator("#option-max_size input").first
+    size.fill("800")
+    tab.locator("#look label", has_text="Bold").click()
+    unfold(tab, "more")
+    expect(tab.locator("#option-content_weight input").first).to_have_value("4")
+    tab.locator("#preset input").click()
+    expect(size).to_have_value("800")
+    tab.get_by_role("option", name="fast").click()
+    expect(size).to_have_value("256")
+    expect(tab.locator("#look input:checked")).to_have_count(0)
 
 
-def test_the_keyboard_alone(browser, server):
-    with visit(browser, server) as tab:
-        for number in range(2):
-            sample = tab.locator(".samples").nth(number).locator("button").first
-            sample.focus()
-            tab.keyboard.press("Enter")
-        expect(tab.locator("#style img").first).to_be_visible()
-        ask_for(tab, max_size=64, steps=2)
-        tab.locator("#look input").first.focus()
-        focused = set()
-        for _ in range(30):
-            focused.add(tab.evaluate("document.activeElement.id"))
-            if "paint" in focused:
-                break
-            tab.keyboard.press("Tab")
+def test_the_keyboard_alone(tab):
+    for number in range(2):
+        sample = tab.locator(".samples").nth(number).locator("button").first
+        sample.focus()
         tab.keyboard.press("Enter")
-        expect(tab.locator("#stage")).to_contain_text("Done:")
+    expect(tab.locator("#style img").first).to_be_visible()
+    ask_for(tab, max_size=64, steps=2)
+    tab.locator("#look input").first.focus()
+    focused = set()
+    for _ in range(30):
+        focused.add(tab.evaluate("document.activeElement.id"))
+        if "paint" in focused:
+            break
+        tab.keyboard.press("Tab")
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#stage")).to_contain_text("Done:")
 
 
 def serious(tab):

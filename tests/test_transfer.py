@@ -16,6 +16,7 @@ from nst_tf.formulas import losses, optimizers
 from nst_tf.formulas.statistics import CONTENT_UNIT, STATISTICS
 from nst_tf.request.options import OPTIMIZERS, Options
 
+pytestmark = pytest.mark.usefixtures("graphs_as_users_run_them")
 CONTENT_LAYERS = (("block2_conv2", 1.0),)
 STYLE_LAYERS = (("block1_conv1", 0.4), ("block2_conv1", 0.6))
 RATES = {"adam": 0.02, "adagrad": 0.05, "sgd": 1e-7, "lbfgs": 0.0}
