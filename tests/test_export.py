@@ -74,7 +74,7 @@ FIXED = {
     "adagrad": {"styles": 2, "reports": 3},
     "sgd": {"weights_dtype": "float16"},
 }
-DOORS = {"adam": ("load", "session", "cli", "c"), "lbfgs": ("load", "c")}
+DOORS = {"adam": ("load", "session", "cli", "c"), "lbfgs": ("load",)}
 BLOCK = """
 import sys
 for name in ("nst_tf", "keras", "PIL"):

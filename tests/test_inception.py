@@ -18,6 +18,7 @@ from nst_tf.request.options import Options
 LAYERS = NETWORKS["inception_v3"].layers
 FEW = {"content_layers": "conv4", "style_layers": "conv1:1e6,mixed0:1e6"}
 SHALLOW = {"content_layers": "conv2", "style_layers": "conv1:1e6,conv3:1e6"}
+ADAM = {"optimizer": "adam", "history": None}
 QUICK = Options(
     network="inception_v3",
     weights="random",
@@ -116,8 +117,8 @@ def test_only_what_is_asked_for_is_computed():
     "changes",
     [
         {},
-        {"precision": "mixed_float16", **SHALLOW},
-        {"style_statistic": "wasserstein", **SHALLOW},
+        {"precision": "mixed_float16", **ADAM, **SHALLOW},
+        {"style_statistic": "wasserstein", **ADAM, **SHALLOW},
     ],
 )
 def test_it_paints(pictures, changes, tmp_path):
@@ -134,8 +135,7 @@ def test_it_paints(pictures, changes, tmp_path):
 def test_it_is_exported(pictures, tmp_path):
     content, style = (np.tile(picture, (2, 2, 1)) for picture in pictures)
     content, style = (np.uint8(255 * p) for p in (content, style))
-    changes = {"optimizer": "adam", "history": None}
-    options = QUICK.replace(**changes, style_layers="conv1:1e6")
+    options = QUICK.replace(**ADAM, style_layers="conv1:1e6")
     nst_tf.export(tmp_path / "1", options=options)
     loaded = tf.saved_model.load(str(tmp_path / "1"))
     there = loaded.stylize(tf.constant(content), tf.constant(style))

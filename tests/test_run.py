@@ -298,7 +298,7 @@ def test_a_small_painting_is_told_with_the_flag_that_helps(pictures):
 def test_without_a_content_and_without_a_style(pictures):
     content, style = pictures
     texture = nst_tf.stylize(
-        None, style, content_weight=0, init="noise", **QUICK
+        None, style, content_weight=0, init="noise", optimizer="adam", **QUICK
     )
     assert texture.image.shape == (40, 56, 3)
     assert texture.record["inputs"]["content"] is None

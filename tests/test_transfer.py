@@ -364,6 +364,30 @@ def test_coarse_to_fine_ends_at_the_full_size(pictures, adam):
                      (1, 2, 48, 64)]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def ends(tiny_kernels, pictures):
+    """The cost in float32 of the photograph, and of what was painted."""
+
+    @functools.cache
+    def painted(size, precision, statistic):
+        """With all weights times a size."""
+        numbers = transfer.Numbers(
+            *(tf.constant(size * number) for number in NUMBERS[:3]), 0.02
+        )
+        tool, whole = (
+            engine(tiny_kernels, "lbfgs", precision=kind, statistic=statistic)
+            for kind in (precision, "float32")
+        )
+        final = last(tool.snapshots(*start(pictures), numbers, lambda _: [30]))
+        targets = whole.objective.targets(*start(pictures)[:3])
+        return [
+            float(whole.objective.costs(image, targets, numbers).total)
+            for image in (start(pictures)[0], final.image)
+        ]
+
+    return painted
+
+
 @pytest.mark.parametrize(
     "precision, statistic",
     [
@@ -372,31 +396,13 @@ def test_coarse_to_fine_ends_at_the_full_size(pictures, adam):
         ("mixed_float16", "gram"),
     ],
 )
-def test_half_precision_ends_at_the_cost_of_whole(
-    tiny_kernels, pictures, precision, statistic
-):
+def test_half_precision_ends_at_the_cost_of_whole(ends, precision, statistic):
     """Evaluated in float32; far smaller and larger weights change nothing."""
-    whole = engine(tiny_kernels, "lbfgs", statistic=statistic)
-    targets = whole.objective.targets(*start(pictures)[:3])
     for size in (1e-6, 1.0, 1e6):
-        numbers = transfer.Numbers(
-            *(tf.constant(size * number) for number in NUMBERS[:3]), 0.02
-        )
-        finals = []
-        for kind in ("float32", precision):
-            tool = engine(
-                tiny_kernels, "lbfgs", precision=kind, statistic=statistic
-            )
-            final = last(
-                tool.snapshots(*start(pictures), numbers, lambda _: [30])
-            )
-            costs = whole.objective.costs(final.image, targets, numbers)
-            finals.append(float(costs.total))
-        before = float(
-            whole.objective.costs(start(pictures)[0], targets, numbers).total
-        )
-        assert finals[0] < 0.5 * before
-        assert abs(finals[1] - finals[0]) < 0.01 * before
+        before, whole = ends(size, "float32", statistic)
+        _, half = ends(size, precision, statistic)
+        assert whole < 0.5 * before
+        assert abs(half - whole) < 0.01 * before
 
 
 @pytest.mark.parametrize(

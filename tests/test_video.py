@@ -355,8 +355,9 @@ def test_odd_sizes_become_even(tiny_weights_everywhere, tmp_path, style):
 
 def test_all_frames_share_a_trace(tiny_weights_everywhere, path, style):
     run._engine.cache_clear()
-    painted(path, style)
-    engine, _ = run.engine(QUICK, resolve((48, 64), QUICK).arithmetic)
+    options = QUICK.replace(optimizer="adam", history=None)
+    painted(path, style, options=options)
+    engine, _ = run.engine(options, resolve((48, 64), options).arithmetic)
     assert engine.advancing[False].traces == 1
 
 

@@ -25,9 +25,9 @@ def prepare() -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever it was
 
 
-# Keras imports them where they are installed, for plots and tables that nothing
-# here asks of it: a second, and nothing lost.
-UNUSED = "matplotlib", "pandas"
+# Keras and TensorFlow import them where they are installed, for what nothing
+# here asks of them: a second, and nothing lost.
+UNUSED = "IPython", "cv2", "matplotlib", "pandas", "scipy"
 
 
 @contextlib.contextmanager
