@@ -1,6 +1,7 @@
 """The notebooks: clean as committed, and each runs from its first cell on."""
 
 import importlib.util
+import shutil
 import sys
 import types
 import zipfile
@@ -43,7 +44,7 @@ PARAMETERS = {
         **NETWORK,
         "CONTENT": f"{EXAMPLES}/content_lighthouse.jpg",
         "STYLE": f"{EXAMPLES}/style_strokes.jpg",
-        "PICTURES": f"{EXAMPLES}",
+        "PICTURES": "pictures",
         "DEPTHS": 1,
     },
     "control": {
@@ -192,7 +193,12 @@ def test_the_first_cell_says_how_to_get_the_project(in_colab):
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory):
     """Where each notebook ran."""
-    return {name: tmp_path_factory.mktemp(name) for name in PARAMETERS}
+    found = {name: tmp_path_factory.mktemp(name) for name in PARAMETERS}
+    pictures = found["course"] / PARAMETERS["course"]["PICTURES"]
+    pictures.mkdir()
+    for sample in ("content_lake.jpg", "style_mosaic.jpg"):
+        shutil.copy(EXAMPLES / sample, pictures)
+    return found
 
 
 @pytest.fixture(scope="module")

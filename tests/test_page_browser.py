@@ -73,7 +73,7 @@ def browser():
 
 
 @contextlib.contextmanager
-def visit(browser, server, **settings):
+def opened(browser, **settings):
     """A visitor's tab; what it asked for is in `tab.asked`."""
     context = browser.new_context(accept_downloads=True, **settings)
     tab = context.new_page()
@@ -81,36 +81,43 @@ def visit(browser, server, **settings):
     tab.asked, tab.said = [], []
     tab.on("request", lambda request: tab.asked.append(request.url))
     tab.on("console", lambda line: tab.said.append((line.type, line.text)))
-    open_page(tab, server)
     yield tab
     context.close()
 
 
-def open_page(tab, server):
+def come(tab, server):
     tab.goto(server)
     expect(tab.locator("#paint")).to_be_visible()
 
 
-def come_anew(tab, server):
-    """As a visitor who was never there."""
+def leave(tab):
+    """For good: who comes next is somebody else."""
     tab.evaluate("localStorage.clear()")
     tab.goto("about:blank")
-    open_page(tab, server)
+
+
+@contextlib.contextmanager
+def visit(browser, server, **settings):
+    """A tab of its own."""
+    with opened(browser, **settings) as tab:
+        come(tab, server)
+        yield tab
 
 
 @pytest.fixture(scope="module")
-def kept(browser, server):
+def kept(browser):
     """A desktop's tab: the page's program is compiled once, not each time."""
-    with visit(browser, server) as tab:
+    with opened(browser) as tab:
         yield tab
 
 
 @pytest.fixture
 def tab(kept, server):
-    """The tab that is kept, as if it were new."""
+    """The tab that is kept, of a new visitor."""
     kept.said.clear()
-    come_anew(kept, server)
-    return kept
+    come(kept, server)
+    yield kept
+    leave(kept)
 
 
 def choose_samples(tab):
@@ -225,7 +232,8 @@ def test_watch_load_anew_stop_download_and_drop_it_back(tab, server, tmp_path):
     previews(tab, 1)
     tab.click("#stop")
     expect(tab.locator("#stage")).to_contain_text("Stopped: 90 x 60")
-    come_anew(tab, server)
+    leave(tab)
+    come(tab, server)
     unfold(tab, "what")
     tab.set_input_files("#dropped input", tmp_path / "painted.png")
     size = tab.locator("#option-max_size input").first
@@ -494,15 +502,14 @@ def serious(tab):
     ]
 
 
-def test_axe_finds_nothing_serious(browser, server):
-    with visit(browser, server, color_scheme="light") as tab:
-        begin(tab, steps=2)
-        expect(tab.locator("#stage")).to_contain_text("Done:")
-        for part in ("part", "paintings", "more", "made", "what"):
-            unfold(tab, part)
-        tab.wait_for_timeout(500)
-        assert serious(tab) == []
-        tab.emulate_media(color_scheme="dark")
-        expect(tab.locator("body")).to_have_class(re.compile("dark"))
-        tab.wait_for_timeout(500)
-        assert serious(tab) == []
+def test_axe_finds_nothing_serious(tab):
+    begin(tab, steps=2)
+    expect(tab.locator("#stage")).to_contain_text("Done:")
+    for part in ("part", "paintings", "more", "made", "what"):
+        unfold(tab, part)
+    tab.wait_for_timeout(500)
+    assert serious(tab) == []
+    tab.emulate_media(color_scheme="dark")
+    expect(tab.locator("body")).to_have_class(re.compile("dark"))
+    tab.wait_for_timeout(500)
+    assert serious(tab) == []
