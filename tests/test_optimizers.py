@@ -366,24 +366,6 @@ def test_graph_and_xla_equal_eager(name):
             assert a.dtype == b.dtype and a.shape == b.shape
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_saved_model_of_any_size(name, tmp_path):
-    optimizer, module = METHODS[name], tf.Module()
-    signature = [tf.TensorSpec([1, None, None, 3], tf.float32)]
-
-    def five(image):
-        slots = optimizer.init(image)
-        return follow(optimizer, bowl_of_image, image, slots, 5)[0]
-
-    module.five = tf.function(five, signature, autograph=False)
-    tf.saved_model.save(module, str(tmp_path))
-    loaded = tf.saved_model.load(str(tmp_path))
-    for shape in [[1, 4, 5, 3], [1, 2, 7, 3]]:
-        image = tf.random.stateless_uniform(shape, [1, 2])
-        found, expected = loaded.five(image), module.five(image)
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
 def test_who_may_be_clipped():
     boxed = {name: method.boxed for name, method in METHODS.items()}
     assert boxed == {"sgd": True, "adam": True, "adagrad": True, "lbfgs": False}

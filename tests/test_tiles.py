@@ -154,12 +154,11 @@ def test_without_the_halo_there_would_be_seams(tiny_kernels, monkeypatch):
         assert_same(found, expected)
 
 
-@pytest.mark.parametrize("name", ["adam", "lbfgs"])
-def test_optimisers_descend_alike_in_tiles(tiny_kernels, name):
+def test_lbfgs_descends_alike_in_tiles(tiny_kernels):
     content, styles, image = scene(100, 150)
     finals = []
     for tile in (0, 64):
-        tool = engine(tiny_kernels, tile, name, depth=2)
+        tool = engine(tiny_kernels, tile, "lbfgs", depth=2)
         for snapshot in tool.snapshots(
             content, styles, [2.0, 1.0], image, NUMBERS, lambda _: [4]
         ):
