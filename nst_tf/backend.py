@@ -50,9 +50,9 @@ def _load() -> None:
 
 @contextlib.contextmanager
 def _nothing_collected() -> Iterator[None]:
-    """Imports make a million objects and hardly a cycle among them.
+    """TensorFlow makes half a million objects and hardly any garbage.
 
-    Looking for some takes a fifth of TensorFlow's import.
+    Looking for some takes a fifth of its import.
     """
     before = gc.isenabled()
     gc.disable()

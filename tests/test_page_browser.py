@@ -115,6 +115,7 @@ def kept(browser):
 def tab(kept, server):
     """The tab that is kept, of a new visitor."""
     kept.said.clear()
+    kept.emulate_media(color_scheme="light")  # a test may have changed it
     come(kept, server)
     yield kept
     leave(kept)
@@ -209,10 +210,7 @@ def test_watch_load_anew_stop_download_and_drop_it_back(tab, server, tmp_path):
     tab.click("#stop")
     expect(tab.locator("#stage")).to_contain_text("Stopped: 128 x 85")
     for kind in ("png", "jpg", "webp", "deep"):
-        with tab.expect_download() as download:
-            tab.click(f"#download-{kind}")
-        path = tmp_path / download.value.suggested_filename
-        download.value.save_as(path)
+        path = downloaded(tab, f"#download-{kind}", tmp_path)
         recipe = record.read_recipe(path)
         assert recipe["options"]["max_size"] == 128
         assert 0 < recipe["step"] < 5000
@@ -303,6 +301,15 @@ def as_a_phone_does(picture, path):
     return path
 
 
+def downloaded(tab, button, folder):
+    """The file, under the name that the browser gives it."""
+    with tab.expect_download() as download:
+        tab.click(button)
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
 def touch(tab, *points):
     """A finger's way, as the browser gets it from a screen."""
     session = tab.context.new_cdp_session(tab)
@@ -375,10 +382,7 @@ def test_what_a_finger_draws_on_a_phone_is_painted(
         ask_for(tab, max_size=64, steps=3)
         tab.click("#paint")
         expect(tab.locator("#stage")).to_contain_text("Done: 64 x 48")
-        painted = tmp_path / "painted.png"
-        with tab.expect_download() as download:
-            tab.click("#download-png")
-        download.value.save_as(painted)
+        painted = downloaded(tab, "#download-png", tmp_path)
         expect(tab.locator("#download-masks")).to_be_visible()
         # The shape is the photograph's, not that of a file that lies.
         expect(tab.locator("#style img").first).to_have_js_property(
@@ -429,22 +433,17 @@ def test_parts_by_colours_undo_save_and_load(tab, pictures, tmp_path):
         canvas.press("ArrowLeft")
     canvas.press("Space")  # where the brush is, for the keyboard
     drawn = shares(tab)
-    with tab.expect_download() as download:
-        tab.click(".brush-save")
-    download.value.save_as(tmp_path / "drawn.png")
+    brushed = downloaded(tab, ".brush-save", tmp_path)
     tab.locator(".brush-clear").click()
     assert sum(shares(tab)) == 0
-    tab.set_input_files(".brush-load input", tmp_path / "drawn.png")
+    tab.set_input_files(".brush-load input", brushed)
     tab.wait_for_timeout(300)
     assert shares(tab) == pytest.approx(drawn)
     tab.locator("#option-strength input").first.fill("0.7")
     ask_for(tab, max_size=96, steps=3)
     tab.click("#paint")
     expect(tab.locator("#stage")).to_contain_text("Done:")
-    painted = tmp_path / "painted.png"
-    with tab.expect_download() as download:
-        tab.click("#download-png")
-    download.value.save_as(painted)
+    painted = downloaded(tab, "#download-png", tmp_path)
     tab.reload()  # the drawing is kept, as the form is
     expect(tab.locator("#download-png")).to_be_visible()
     tab.click("#paint")

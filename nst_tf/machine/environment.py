@@ -33,17 +33,22 @@ UNUSED = "IPython", "cv2", "matplotlib", "pandas", "scipy"
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
     """For the process's first import of TensorFlow: silent, and lean."""
-    absent = [name for name in UNUSED if name not in sys.modules]
     with _unheard():
-        for name in absent:
-            sys.modules[name] = None  # type: ignore[assignment]
-        try:
-            importlib.import_module("nst_tf.backend")
-        finally:
-            for name in absent:
-                sys.modules.pop(name, None)
-        gc.freeze()  # nor is it looked through later: it stays
+        if "nst_tf.backend" not in sys.modules:
+            _load()
         yield
+
+
+def _load() -> None:
+    absent = [name for name in UNUSED if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        importlib.import_module("nst_tf.backend")
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)
+    gc.freeze()  # nor is it looked through for garbage later: it stays
 
 
 @contextlib.contextmanager

@@ -28,8 +28,8 @@ def build(limits: Limits, queue: int) -> tuple[gr.Blocks, Line]:
         blocks.load(*events.greet(parts, visits, line), **events.QUICK)
         blocks.unload(_leave(visits))
     blocks.queue(max_size=queue, default_concurrency_limit=4, api_open=False)
-    for look in ("sleep_when_free", "progress_update_sleep_when_free"):
-        setattr(blocks._queue, look, REST)
+    blocks._queue.sleep_when_free = REST
+    blocks._queue.progress_update_sleep_when_free = REST
     return blocks, line
 
 
