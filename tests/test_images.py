@@ -1167,18 +1167,22 @@ def test_what_is_wanted_smaller_looks_the_same(kind, orientation):
 )
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 @pytest.mark.parametrize("lossless", [False, True])
-def test_a_webp_is_drafted_as_pillow_reduces_it(mode, lossless, monkeypatch):
+def test_a_webp_is_drafted_as_pillow_reduces_it(
+    mode, lossless, monkeypatch, tmp_path
+):
     monkeypatch.setattr(sixteen, "BAND", 10_000)
     colours = Image.fromarray(np.uint8(255 * waves(187, 243, seed=3)))
     colours.putalpha(colours.getchannel("R"))
     frame = colours.convert(mode)
     profile = images.srgb_profile()
     data = saved(frame, "WEBP", lossless=lossless, icc_profile=profile)
-    with Image.open(io.BytesIO(data)) as opened:
-        found, box = webp.draft(opened, opened.fp, (60, 24))
-        assert found.info == opened.info and found.info["icc_profile"]
-        np.testing.assert_array_equal(found, opened.reduce((2, 3)))
-        assert box == (0, 0, 243 / 2, 187 / 3)
+    (path := tmp_path / "a.webp").write_bytes(data)
+    for source in data, path, str(path):
+        with Image.open(io.BytesIO(data)) as opened:
+            found, box = webp.draft(opened, source, (60, 24))
+            assert found.info == opened.info and found.info["icc_profile"]
+            np.testing.assert_array_equal(found, opened.reduce((2, 3)))
+            assert box == (0, 0, 243 / 2, 187 / 3)
     # What is not for it is left to Pillow.
     moving = {"save_all": True, "append_images": [frame.rotate(180)]}
     pixels = data.rfind(b"VP8") + 40
@@ -1186,7 +1190,7 @@ def test_a_webp_is_drafted_as_pillow_reduces_it(mode, lossless, monkeypatch):
     others = broken, saved(frame, "WEBP", **moving), saved(frame, "PNG")
     for other in others:
         with Image.open(io.BytesIO(other)) as opened:
-            assert webp.draft(opened, opened.fp, (60, 24)) is None
+            assert webp.draft(opened, other, (60, 24)) is None
 
 
 def test_what_is_not_much_larger_is_read_whole():

@@ -19,7 +19,8 @@ from PIL import Image, ImageCms
 
 from nst_tf.files import profiles, sixteen, webp
 
-Source = str | os.PathLike | bytes | Image.Image | np.ndarray
+File = str | os.PathLike | bytes  # a path, or all that is in it
+Source = File | Image.Image | np.ndarray
 Size = tuple[int, int]  # height, width
 
 MAXIMUM_MEGAPIXELS = 200
@@ -82,7 +83,7 @@ def is_picture(path: str | os.PathLike) -> bool:
     return kind in _READABLE
 
 
-def size(source: str | os.PathLike | bytes, name: str = "image") -> Size:
+def size(source: File, name: str = "image") -> Size:
     """Return (h, w) as the file's header has it; no pixel is decoded."""
     with _open(source, name) as image:
         return image.height, image.width
@@ -145,7 +146,7 @@ def whole(image: np.ndarray, kind: type) -> np.ndarray:
     return found.reshape(image.shape)
 
 
-def recipe(source: str | os.PathLike | bytes) -> str | None:
+def recipe(source: File) -> str | None:
     """Return the recipe in a file's own metadata, None if there is none."""
     with _open(source, "source") as image:
         information = image.info
@@ -198,9 +199,9 @@ def _nearest(path: Any) -> str:
     return _GIVE
 
 
-def _open(source: str | os.PathLike | bytes, name: str) -> Image.Image:
+def _open(source: File, name: str) -> Image.Image:
     """Open a file, its pixels not yet decoded."""
-    if not isinstance(source, str | os.PathLike | bytes):
+    if not isinstance(source, File):
         raise _wrong(name, f"{_label(source)} is not one")
     file: Any = source
     if isinstance(source, bytes):
@@ -220,7 +221,7 @@ def _open(source: str | os.PathLike | bytes, name: str) -> Image.Image:
     return _open_heif(source, name)
 
 
-def _is_heif(source: str | os.PathLike | bytes) -> bool:
+def _is_heif(source: File) -> bool:
     """By content: a HEIC may be called .png."""
     if isinstance(source, bytes):
         head = source[:12]
@@ -230,7 +231,7 @@ def _is_heif(source: str | os.PathLike | bytes) -> bool:
     return head[4:8] == b"ftyp" and head[8:] in _HEIF
 
 
-def _open_heif(source: str | os.PathLike | bytes, name: str) -> Image.Image:
+def _open_heif(source: File, name: str) -> Image.Image:
     """Open a HEIC, upright and without EXIF orientation.
 
     The class is used as it is: registered with Pillow, it would change what
@@ -250,7 +251,7 @@ def _open_heif(source: str | os.PathLike | bytes, name: str) -> Image.Image:
 
 def _from_pillow(
     image: Image.Image,
-    source: Source,
+    source: File | Image.Image,
     name: str,
     wanted: Callable[[Size], Size],
 ) -> Picture:
@@ -280,8 +281,8 @@ def _from_pillow(
         if deep is not None:
             return _from_deep(_turned(deep, turn), "; ".join(notes), size)
         box = None
-        if smaller and image is not source:
-            if found := webp.draft(image, file, most):
+        if smaller and not isinstance(source, Image.Image):
+            if found := webp.draft(image, source, most):
                 image, box = found
             elif drafted := image.draft(None, most):  # a JPEG's own way
                 box = drafted[1]

@@ -1,6 +1,6 @@
 """A still WebP made smaller: Pillow's decoder takes four times its pixels."""
 
-from typing import Any
+import os
 
 import numpy as np
 from PIL import Image
@@ -11,13 +11,15 @@ Box = tuple[float, float, float, float]
 
 
 def draft(
-    image: Image.Image, file: Any, size: tuple[int, int]
+    image: Image.Image,
+    source: str | os.PathLike | bytes,
+    size: tuple[int, int],
 ) -> tuple[Image.Image, Box] | None:
     """As `Image.draft` for a JPEG: at a whole fraction of its size.
 
     Args:
       image: that Pillow made of the file.
-      file: its `fp`.
+      source: the file, or its bytes.
       size: (w, h) of which the fraction is to be twice, at least.
 
     Returns:
@@ -30,9 +32,11 @@ def draft(
     library = sixteen.tensorflow()
     if not hasattr(library.io, "decode_webp"):
         return None
-    file.seek(0)
+    data = source
+    if not isinstance(source, bytes):  # of which TensorFlow would make copies
+        data = library.io.read_file(os.fsencode(os.path.abspath(source)))
     try:
-        decoded = library.io.decode_webp(file.read(), len(image.getbands()))
+        decoded = library.io.decode_webp(data, len(image.getbands()))
     except library.errors.InvalidArgumentError:
         return None
     pixels = np.asarray(memoryview(decoded))[0]
