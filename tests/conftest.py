@@ -31,6 +31,13 @@ SHALLOW = NETWORKS["vgg19"]._replace(
     style={"block1_conv1": 0.02, "block2_conv1": 0.002},
 )
 LONGEST = "test_page_browser.py", "test_transfer.py"
+REWRITES = (
+    "arithmetic_optimization",
+    "constant_folding",
+    "function_optimization",
+    "layout_optimizer",
+    "remapping",
+)
 KEPT: list[dict] = []  # the engines of `kept`
 
 
@@ -44,14 +51,12 @@ def pytest_collectstart():
 def rewrite_graphs(yes: bool) -> None:
     """Whether TensorFlow's Grappler makes a trace's graph quicker to run.
 
-    It takes a fourth of the time of a test that traces; without it, the graph
-    runs as it was written.
+    It takes a fourth of the time of a test that traces; without most of it,
+    the graph runs nearly as it was written.
     """
     import tensorflow as tf
 
-    tf.config.optimizer.set_experimental_options(
-        {"disable_meta_optimizer": not yes}
-    )
+    tf.config.optimizer.set_experimental_options(dict.fromkeys(REWRITES, yes))
 
 
 def pytest_collection_modifyitems(items):
@@ -127,11 +132,21 @@ def tiny_weights_everywhere(tiny_kernels):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def engines_end():
-    """What a file has kept ends with it: traces take gigabytes in sum."""
+def traces_end(request):
+    """What a file has traced ends with it: gigabytes in sum."""
     yield
+    from tensorflow.python.framework import ops
+
+    from nst_tf.stylization import run
+
+    for value in (*vars(request.module).values(), run._engine):
+        if hasattr(value, "cache_clear"):
+            value.cache_clear()
     for made in KEPT:
         made.clear()
+    gradients = ops.gradient_registry._registry  # see `tracing.forget`
+    for name in [name for name in gradients if name.startswith("Custom")]:
+        del gradients[name]
     gc.collect()  # what was traced has cycles
     if sys.platform == "linux":  # which would keep what was freed
         ctypes.CDLL(None).malloc_trim(0)

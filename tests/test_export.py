@@ -25,6 +25,7 @@ from nst_tf.saved_model import export, graph
 from nst_tf.stylization import inputs, run
 from nst_tf.terminal import cli
 
+pytestmark = pytest.mark.usefixtures("graphs_as_users_run_them")
 C_SOURCE = Path(__file__).resolve().parent.parent / "examples" / "c"
 TENSORFLOW = Path(tf.__file__).parent
 # Weights that keep Adam's gradients near its epsilon: the tiny network's are

@@ -75,6 +75,15 @@ def evaluate(tool, height=HEIGHT, width=WIDTH):
     return targets, costs, gradient
 
 
+def bodies(tool, targets, height=HEIGHT, width=WIDTH):
+    """The graphs of an evaluation's loops over tiles."""
+    given = scene(height, width)[2], targets, NUMBERS
+    given = tf.nest.map_structure(tf.convert_to_tensor, given)
+    graph = tool.objective.evaluation[True].traced(*given).graph
+    loops = [op for op in graph.get_operations() if op.type == "While"]
+    return [graph._get_function(op.get_attr("body").name).graph for op in loops]
+
+
 @pytest.fixture(scope="module")
 def whole(tiny_kernels):
     """By pooling: targets, costs and gradient without tiles."""
@@ -206,14 +215,9 @@ size = 150, 197
 expected = test_tiles.evaluate(test_tiles.engine(kernels, 0, depth=2), *size)
 tool = test_tiles.engine(kernels, 64, devices=names, depth=2)
 test_tiles.assert_same(test_tiles.evaluate(tool, *size), expected)
-given = test_tiles.scene(*size)[2], expected[0], test_tiles.NUMBERS
-given = tf.nest.map_structure(tf.convert_to_tensor, given)
-graph = tool.objective.evaluation[True].traced(*given).graph
-bodies = [op.get_attr("body").name for op in graph.get_operations()
-          if op.type == "While"]
 placed = set()
-for body in bodies:
-    for op in graph._get_function(body).graph.get_operations():
+for body in test_tiles.bodies(tool, expected[0], *size):
+    for op in body.get_operations():
         if op.type == "Conv2D":
             placed.add(op.device)
 assert {name.split(":")[-1] for name in placed} == {"0", "1"}, placed
@@ -230,17 +234,19 @@ print("shared")
     assert done.stdout.strip().endswith("shared"), done.stderr[-2000:]
 
 
-def test_one_call_after_the_other(tiny_kernels):
+def test_no_tile_adds_a_sum_to_a_sum(tiny_kernels):
     """Grappler's sums in place fail the second time: see `tiles.over`."""
-    image = tf.constant(smooth(HEIGHT, WIDTH, seed=1)[None])
     tool = engine(tiny_kernels, 64, depth=2)
-    steps = [
-        int(snapshot.step)
-        for snapshot in tool.snapshots(
-            image, [image], [1.0], image, NUMBERS, lambda _: [1, 2]
-        )
-    ]
-    assert steps == [0, 1, 2]
+    targets, *_ = evaluate(tool)
+    found = bodies(tool, targets)
+    assert len(found) == 2  # the means, and the gradient
+    sums = {"AddV2", "AddN"}
+    for body in found:
+        added = [op for op in body.get_operations() if op.type in sums]
+        assert added and all(len(op.inputs) == 2 for op in added)
+        for op in added:  # of a size that Grappler knows
+            if op.outputs[0].shape.is_fully_defined():
+                assert not sums & {one.op.type for one in op.inputs}, op
 
 
 @pytest.mark.parametrize("length", [16, 31, 64, 100, 517, 4000])
