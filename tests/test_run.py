@@ -2,15 +2,17 @@
 
 import dataclasses
 import json
+import os
 import time
 import weakref
+from hashlib import sha256
 
 import numpy as np
 import PIL.Image
 import pytest
 
 import nst_tf
-from nst_tf.files import images, record
+from nst_tf.files import images, record, sixteen
 from nst_tf.machine import memory
 from nst_tf.request.options import OPTIMIZERS, Options
 from nst_tf.stylization import run
@@ -115,6 +117,26 @@ def test_paths_arrays_and_pillow_images_give_the_same(files):
     for sources in (opened, arrays, [path.read_bytes() for path in files]):
         same = nst_tf.stylize(*sources, **QUICK).image
         np.testing.assert_array_equal(same, from_paths)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="no pipes by name")
+def test_pictures_come_through_pipes(pictures):
+    """Of 16 bits, which are looked into twice; their digests are recorded."""
+    sent, pipes = [], []
+    for picture in pictures:
+        sent.append(sixteen.png(np.uint16(65535 * picture)))
+        out, into = os.pipe()
+        with open(into, "wb") as file:
+            file.write(sent[-1])
+        pipes.append(out)
+    names = [f"/dev/fd/{pipe}" for pipe in pipes]
+    prepared = prepare(*names, options=Options(**QUICK))
+    for pipe in pipes:
+        os.close(pipe)
+    found = [prepared.sources["content"], *prepared.sources["styles"]]
+    for one, data in zip(found, sent, strict=True):
+        assert one == {"path": None, "sha256": sha256(data).hexdigest()}
+    np.testing.assert_allclose(prepared.content, pictures[0], atol=1 / 65535)
 
 
 def test_saved_results_carry_their_recipe_and_spare_the_inputs(files, tmp_path):

@@ -11,6 +11,7 @@ import html
 import io
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -67,13 +68,23 @@ def read(
     `wanted` tells of a picture's size that at which it will be used. What is
     much larger is shrunk as it is decoded, to `SPARE` times that.
     """
-    wanted = wanted or (lambda size: size)
+    wanted, source = wanted or (lambda size: size), unpiped(source)
     if isinstance(source, np.ndarray):
         return _from_array(source, name)
     if isinstance(source, Image.Image):
         return _from_pillow(source, source, name, wanted)
     with _open(source, name) as image:
         return _from_pillow(image, source, name, wanted)
+
+
+def unpiped(source: Any) -> Any:
+    """Return all that is in a pipe, which is read once; else `source`."""
+    if isinstance(source, str | os.PathLike):
+        with contextlib.suppress(OSError, ValueError):  # said when it is opened
+            if stat.S_ISFIFO(os.stat(source).st_mode):
+                with open(source, "rb") as pipe:
+                    return pipe.read()
+    return source
 
 
 def is_picture(path: str | os.PathLike) -> bool:

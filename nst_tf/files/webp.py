@@ -24,8 +24,8 @@ def draft(
 
     Returns:
       An image with the same `info`, and the box of it that is all of the
-      picture. None of what is no WebP, moves, is broken or no file, and
-      where TensorFlow does not read one (2.18).
+      picture. None of what is no WebP, moves or is broken, and where
+      TensorFlow does not read one (2.18).
     """
     if image.format != "WEBP" or getattr(image, "n_frames", 1) > 1:
         return None
@@ -34,8 +34,6 @@ def draft(
         return None
     data = source
     if not isinstance(source, bytes):  # of which TensorFlow would make copies
-        if not os.path.isfile(source):  # a pipe, which has been read
-            return None
         data = library.io.read_file(os.fsencode(os.path.abspath(source)))
     try:
         decoded = library.io.decode_webp(data, len(image.getbands()))

@@ -50,6 +50,7 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
     sources = list(style) if isinstance(style, list | tuple) else [style]
     if style is None:
         sources = []
+    content, *sources = map(images.unpiped, (content, *sources))
     _check_sources(content, sources, options)
     places_.check(options, len(sources))
     weights_.check(options.weights, options.network)
