@@ -68,7 +68,8 @@ def read(
     `wanted` tells of a picture's size that at which it will be used. What is
     much larger is shrunk as it is decoded, to `SPARE` times that.
     """
-    wanted, source = wanted or (lambda size: size), unpiped(source)
+    wanted = wanted or (lambda size: size)
+    source = unpiped(source)
     if isinstance(source, np.ndarray):
         return _from_array(source, name)
     if isinstance(source, Image.Image):
