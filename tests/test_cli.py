@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import pytest
 from conftest import ROOT
 
 from nst_tf.files import record, weights
-from nst_tf.stylization import run
+from nst_tf.machine import environment
+from nst_tf.stylization import run, sources
 from nst_tf.terminal import cli
 
 QUICK = [
@@ -75,6 +77,25 @@ def test_all_files_asked_for_are_written(stylize, tmp_path, capsys):
         assert animation.n_frames == 3
     said = capsys.readouterr().err
     assert "64 x 48 px, 4 steps of" in said and "Saved out/a.png" in said
+
+
+def test_pictures_are_read_while_tensorflow_loads(stylize, monkeypatch):
+    """Once, in a thread: who comes alone to the barrier breaks it."""
+    both = threading.Barrier(2, timeout=20)
+    backend = sys.modules["nst_tf.backend"]
+    monkeypatch.delitem(sys.modules, "nst_tf.backend")
+
+    def loaded():
+        both.wait()
+        sys.modules["nst_tf.backend"] = backend
+
+    def read(*given, read=sources.read):
+        both.wait()
+        return read(*given)
+
+    monkeypatch.setattr(environment, "_load", loaded)
+    monkeypatch.setattr(sources, "read", read)
+    assert stylize() == 0
 
 
 def test_quiet_is_quiet(stylize, capsys):
@@ -345,10 +366,12 @@ def test_an_unknown_command_is_suggested(capsys):
 
 
 def test_help_never_loads_tensorflow():
+    """Nor does a mistake in the name of a picture."""
     script = (
         "import sys, nst_tf.terminal.cli as c\n"
         "for a in ([], ['--help'], ['stylize', '--help'], ['presets'],\n"
-        "          ['--version'], ['show', '--help']): c.main(a)\n"
+        "          ['--version'], ['show', '--help'],\n"
+        "          ['--content=a.jpg', '--style=a.jpg']): c.main(a)\n"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

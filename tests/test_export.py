@@ -23,6 +23,7 @@ from nst_tf.request import options
 from nst_tf.request.networks import LAYERS
 from nst_tf.saved_model import export, graph
 from nst_tf.stylization import inputs, run
+from nst_tf.stylization.sources import style_size
 from nst_tf.terminal import cli
 
 pytestmark = pytest.mark.usefixtures("graphs_as_users_run_them")
@@ -610,7 +611,7 @@ def test_styles_are_fitted_as_on_the_host(enlarge, scale):
         content = generator.integers(64, 300, 2)
         sizes = tf.constant(style), tf.constant(content)
         found = graph._fitted_size(*sizes, chosen)
-        wanted = inputs.style_size(tuple(style), tuple(content), chosen)
+        wanted = style_size(tuple(style), tuple(content), chosen)
         assert found.numpy().tolist() == list(wanted)
 
 

@@ -60,7 +60,7 @@ def distance(a, b):
     return np.abs(np.asarray(a, float) - np.asarray(b, float)).max() * 255
 
 
-def png(size, bits, color_type, rows=b"", extra=b""):
+def png(size, bits, color_type, rows=b"", extra=b"", part=2**16):
     """A PNG written by hand: Pillow cannot write 16-bit colour."""
 
     def chunk(kind, data):
@@ -72,11 +72,13 @@ def png(size, bits, color_type, rows=b"", extra=b""):
         )
 
     header = struct.pack(">IIBBBBB", *size, bits, color_type, 0, 0, 0)
+    data = zlib.compress(rows)
+    parts = [data[k : k + part] for k in range(0, len(data), part)]
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
         + (chunk(b"tRNS", extra) if extra else b"")
-        + chunk(b"IDAT", zlib.compress(rows))
+        + b"".join(chunk(b"IDAT", part) for part in parts)
         + chunk(b"IEND", b"")
     )
 
@@ -575,6 +577,19 @@ def test_rejects_an_unreadable_file(tmp_path):
     with pytest.raises(ValueError, match="Permission denied") as error:
         images.read(path, "content")
     check_one_line(error)
+
+
+@pytest.mark.parametrize("part", [1, 7, 8192])
+def test_reads_a_png_in_many_chunks(part):
+    """Not half of one, wherever it ends."""
+    values = np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    data = png((8, 9), 8, 2, rows, part=part)
+    np.testing.assert_array_equal(images.read(data).rgb, images.unit(values))
+    for end in range(100, len(data) // 2, 5):
+        with pytest.raises(ValueError, match="cannot be read") as error:
+            images.read(data[:end], "content")
+        check_one_line(error)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import nst_tf
 from nst_tf.engine import transfer, vgg
 from nst_tf.engine.objective import Numbers, Places
 from nst_tf.request.options import Options
-from nst_tf.stylization import inputs, places
+from nst_tf.stylization import inputs, places, sources
 
 pytestmark = pytest.mark.usefixtures("tiny_weights_everywhere")
 NUMBERS = Numbers(10.0, 40.0, 1e3, 0.02)
@@ -357,6 +357,6 @@ def test_the_recipe_holds_their_digests(pictures, draw):
         content, [style, style], mask=left, content_mask=["all", left], **FEW
     )
     recorded = result.record["inputs"]
-    assert recorded["mask"] == inputs.identity(left, "mask")
-    assert recorded["content_mask"] == [None, inputs.identity(left, "mask")]
+    assert recorded["mask"] == sources.identity(left, "mask")
+    assert recorded["content_mask"] == [None, sources.identity(left, "mask")]
     assert recorded["style_mask"] is None

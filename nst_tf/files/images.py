@@ -80,12 +80,18 @@ def read(
 
 def unpiped(source: Any) -> Any:
     """Return all that is in a pipe, which is read once; else `source`."""
+    if is_pipe(source):
+        with open(source, "rb") as pipe:
+            return pipe.read()
+    return source
+
+
+def is_pipe(source: Any) -> bool:
+    """Return whether a path is that of a pipe, as `/dev/stdin` may be."""
     if isinstance(source, str | os.PathLike):
         with contextlib.suppress(OSError, ValueError):  # said when it is opened
-            if stat.S_ISFIFO(os.stat(source).st_mode):
-                with open(source, "rb") as pipe:
-                    return pipe.read()
-    return source
+            return stat.S_ISFIFO(os.stat(source).st_mode)
+    return False
 
 
 def is_picture(path: str | os.PathLike) -> bool:
@@ -279,6 +285,8 @@ def _from_pillow(
         which = "main" if image.format == "HEIF" else "first"
         notes = [f"{which} of {frames} frames used"] if frames > 1 else []
         image = sixteen.interleaved(image)
+        if image.format == "PNG":
+            _join_chunks(image)  # which `_turn` loads
         file = getattr(image, "fp", None)
         turn = eight = _turn(image, notes)
         if turn is not None and image.format == "TIFF":
@@ -376,6 +384,23 @@ def _over_white(
     rgb *= alpha[..., None]
     rgb += 1
     return Picture(rgb, alpha, note, size)
+
+
+def _join_chunks(image: Any) -> None:
+    """Has a PNG's chunks, often of 8 kB, decoded some hundreds at a time.
+
+    Each time waits for Python's lock, which TensorFlow has while it loads.
+    """
+    one = image.load_read
+
+    def several(size: int) -> bytes:
+        parts = []
+        while size > 0 and (part := one(size)):
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    image.load_read, image.decodermaxblock = several, sixteen.BAND
 
 
 def _turn(image: Image.Image, notes: list[str]) -> Image.Transpose | None:

@@ -6,7 +6,8 @@ import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 # For TensorFlow, before it loads. What is set already wins.
 ENVIRONMENT = {
@@ -31,12 +32,17 @@ UNUSED = "IPython", "cv2", "matplotlib", "pandas", "scipy"
 
 
 @contextlib.contextmanager
-def loading() -> Iterator[None]:
-    """For the process's first import of TensorFlow: silent, and lean."""
+def loading(meanwhile: Callable[[], Any] | None = None) -> Iterator[Any]:
+    """For the process's first import of TensorFlow: silent, and lean.
+
+    That takes two seconds. What `meanwhile` is to do in them it begins in a
+    thread; what it returns is yielded.
+    """
     with _unheard():
+        begun = meanwhile() if meanwhile else None
         if "nst_tf.backend" not in sys.modules:
             _load()
-        yield
+        yield begun
 
 
 def _load() -> None:

@@ -11,7 +11,7 @@ from nst_tf.files import record
 from nst_tf.page import folder, form, pictures
 from nst_tf.request import presets
 from nst_tf.request.options import Options
-from nst_tf.stylization.inputs import identity
+from nst_tf.stylization.sources import identity
 
 Samples = Mapping[str, Sequence[Path]]
 

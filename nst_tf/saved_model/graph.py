@@ -265,7 +265,7 @@ def _fitted(style: tf.Tensor, content, options: Options, which: int):
 
 
 def _fitted_size(style: tf.Tensor, content, options: Options, which: int = 0):
-    """`inputs.style_size` of tensors."""
+    """`sources.style_size` of tensors."""
     size = tf.cast(style, tf.int64)
     long, usual = tf.reduce_max(size), tf.reduce_max(tf.cast(content, tf.int64))
     if not options.enlarge:

@@ -2,12 +2,10 @@
 
 import dataclasses
 import functools
-import hashlib
 import math
-import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -15,11 +13,13 @@ import tensorflow as tf
 
 from nst_tf.engine import coloring
 from nst_tf.engine.objective import Anchor, Places
-from nst_tf.files import images, sizes
+from nst_tf.files import images
 from nst_tf.files import weights as weights_
 from nst_tf.machine.plan import Plan, resolve, scaled
 from nst_tf.request.options import PICTURES, Options
 from nst_tf.stylization import places as places_
+from nst_tf.stylization import sources as sources_
+from nst_tf.stylization.sources import Sources, identity, style_size
 
 COLORS = functools.partial(images.fit, max_size=1024)  # what statistics need
 SMALL = 0.4  # a style shorter than this, of the result, gets a warning
@@ -44,52 +44,49 @@ class Inputs:
     anchor: Anchor | None = None
 
 
-def prepare(content, style, *, options=None, **overrides) -> Inputs:
-    """Reads and checks everything a run needs, before any heavy work."""
+def prepare(
+    content,
+    style,
+    *,
+    options: Options | None = None,
+    reading: Future[Sources] | None = None,
+    **overrides,
+) -> Inputs:
+    """Reads and checks everything a run needs, before any heavy work.
+
+    `reading` is `sources.read` of the same, where that has begun.
+    """
     options = (options or Options()).replace(**overrides)
-    sources = list(style) if isinstance(style, list | tuple) else [style]
+    given = list(style) if isinstance(style, list | tuple) else [style]
     if style is None:
-        sources = []
-    content, *sources = map(images.unpiped, (content, *sources))
-    _check_sources(content, sources, options)
-    places_.check(options, len(sources))
+        given = []
+    sources_.check(content, given, options)
+    places_.check(options, len(given))
     weights_.check(options.weights, options.network)
-    photograph, size = None, None
-    fitted = functools.partial(sizes.fitted, options=options)
-    if content is not None:
-        photograph = _read(content, "content", fitted)
-        size = fitted(photograph.size)
-    pictures = [
-        _read(
-            source,
-            "style",
-            lambda own, k=k: style_size(own, size or fitted(own), options, k),
-        )
-        for k, source in enumerate(sources)
-    ]
-    size = size or fitted(pictures[0].size)
+    sources = (
+        reading.result() if reading else sources_.read(content, given, options)
+    )
+    photograph, size = sources.content, sources.size
+    _remark(photograph, "content")
+    for picture in sources.styles:
+        _remark(picture, "style")
     plan = resolve(size, options)
     if photograph:
         rgb, alpha = images.resize(photograph.rgb, size), photograph.alpha
     else:
         rgb, alpha = np.full((*size, 3), 0.5, "float32"), None
-    name = "content" if content is not None else "style"
-    _check_size(name, size, options)
+    _check_size("content" if photograph else "style", size, options)
     styles = [
-        _style(picture, size, options, k) for k, picture in enumerate(pictures)
+        _style(picture, size, options, k)
+        for k, picture in enumerate(sources.styles)
     ]
     places = places_.read(
         options,
         photograph,
         size,
-        pictures,
+        sources.styles,
         [style.shape[:2] for style in styles],
     )
-    identities = {
-        "content": (None if content is None else identity(content, "content")),
-        "styles": [identity(source, "style") for source in sources],
-        **_identities(options),
-    }
     seen, styles = _colored(rgb, styles, options, places)
     shows = coloring.gives_chroma(options) or (
         places is not None and places.painted is not None
@@ -102,7 +99,7 @@ def prepare(content, style, *, options=None, **overrides) -> Inputs:
         image=_first_image(seen, styles, size, options),
         alpha=alpha,
         plan=plan,
-        sources=identities,
+        sources={**sources.identities, **_identities(options)},
         photograph=rgb if shows else None,
         places=places,
     )
@@ -132,48 +129,6 @@ def _colored(content, styles: list, options: Options, places: Places | None):
         return np.asarray(seen), [np.asarray(style) for style in styles]
 
 
-def _check_sources(content, styles: list, options: Options) -> None:
-    if content is None and options.content_weight:
-        raise ValueError(
-            "`content` is missing. Give a photograph, or --content_weight=0 "
-            "to paint without one."
-        )
-    if content is None and options.init == "content":
-        raise ValueError(
-            "`init` is content, but there is no `content`. Give one, or "
-            "--init=noise or --init=style."
-        )
-    if content is None and (options.noise_ratio or 1.0) < 1:
-        raise ValueError(
-            "`noise_ratio` mixes noise with the `content`, which is missing. "
-            "Give one, or leave noise_ratio out."
-        )
-    if not styles and (options.style_weight or content is None):
-        raise ValueError(
-            "`style` is missing. Give a painting, or --style_weight=0 to "
-            "reconstruct the content without one."
-        )
-    if not styles and options.init == "style":
-        raise ValueError("`init` is style, but there is no `style`.")
-    if content is None and options.color != "style":
-        raise ValueError(
-            f"`color` is {options.color}, but there is no `content`. Give "
-            "one, or a --color_image=PATH."
-        )
-    if not styles and (options.color_image or options.color == "content"):
-        raise ValueError(
-            f"`{'color_image' if options.color_image else 'color'}` recolours "
-            "the `style`, which is missing. Give a painting, or leave it out."
-        )
-    for option, what in (("style_blend", "weight"), ("style_scales", "scale")):
-        given = getattr(options, option)
-        if given and len(given) != len(styles):
-            raise ValueError(
-                f"`{option}` should have a {what} for each style: expected "
-                f"{len(styles)}, received {len(given)}."
-            )
-
-
 def _check_size(name: str, own, options: Options, size=None) -> None:
     """ValueError if a picture is too small at the coarsest scale."""
     largest, smallest = options.factors(size or own)[0], options.smallest
@@ -190,9 +145,13 @@ def _check_size(name: str, own, options: Options, size=None) -> None:
 
 def _read(source, name: str, wanted) -> images.Picture:
     picture = images.read(source, name, wanted)
-    if picture.note:
-        warnings.warn(f"`{name}`: {picture.note}", UserWarning, stacklevel=4)
+    _remark(picture, name)
     return picture
+
+
+def _remark(picture: images.Picture | None, name: str) -> None:
+    if picture and picture.note:
+        warnings.warn(f"`{name}`: {picture.note}", UserWarning, stacklevel=4)
 
 
 def _style(picture: images.Picture, size, options, which: int) -> np.ndarray:
@@ -210,25 +169,6 @@ def _style(picture: images.Picture, size, options, which: int) -> np.ndarray:
             stacklevel=4,
         )
     return images.resize(picture.rgb, fitted)
-
-
-def style_size(
-    style: tuple[int, int],
-    size: tuple[int, int],
-    options: Options,
-    which: int = 0,
-) -> tuple[int, int]:
-    """Height and width at which a style is used beside a result of `size`.
-
-    `which` of the styles it is, from 0.
-
-    At scale 1 it is as long as the result, or as it is where it is smaller
-    and nobody asked to enlarge; `style_scale` counts from there.
-    """
-    usual = max(size) if options.enlarges else min(max(size), max(style))
-    wanted = round(usual * options.style_scale_of(which))
-    wanted = max(wanted, min(options.smallest, usual))
-    return images.fit(style, wanted, enlarge=True)
 
 
 def _first_image(content, styles, size, options: Options) -> np.ndarray:
@@ -268,21 +208,3 @@ def _cover(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows, columns = round(size[0] * scale), round(size[1] * scale)
     top, left = (height - rows) // 2, (width - columns) // 2
     return image[top : top + rows, left : left + columns]
-
-
-def identity(source, name: str) -> dict[str, str | None]:
-    """Path (None if there is none) and sha256 of an input."""
-    if isinstance(source, str | os.PathLike):
-        try:
-            with open(source, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256")
-        except OSError as error:
-            raise ValueError(
-                f'`{name}`: "{source}" cannot be read ({error.strerror}).'
-            ) from None
-        path = str(Path(source).resolve())
-        return {"path": path, "sha256": digest.hexdigest()}
-    data = source
-    if not isinstance(source, bytes):
-        data = np.asarray(source).tobytes()
-    return {"path": None, "sha256": hashlib.sha256(data).hexdigest()}

@@ -66,8 +66,7 @@ def _dispatch(argv: list[str]) -> int:
 def stylize(arguments: list[str]) -> int:
     """Paints a photograph in the manner of a painting."""
     given = flags.parse("stylize", arguments)
-    with environment.loading():
-        from nst_tf.terminal import session
+    from nst_tf.terminal import session
 
     return session.stylize(given)
 

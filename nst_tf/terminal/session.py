@@ -1,22 +1,23 @@
 """One stylisation at the terminal: progress, files, and nothing lost."""
 
 import contextlib
+import functools
 import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-import tensorflow as tf
-
-from nst_tf.files import record
-from nst_tf.machine import devices, memory
+from nst_tf.files import images, record
+from nst_tf.machine import environment
 from nst_tf.request import presets
 from nst_tf.request.options import Options
-from nst_tf.stylization import inputs as inputs_
-from nst_tf.stylization import run as run_
-from nst_tf.stylization.result import Result
+from nst_tf.stylization import sources
 from nst_tf.terminal import flags
-from nst_tf.terminal.progress import Progress
 from nst_tf.terminal.writers import Writers
+
+if TYPE_CHECKING:
+    from nst_tf.stylization.result import Result
 
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -33,21 +34,47 @@ def stylize(given: flags.Given) -> int:
         past = record.read_recipe(typed["from"])
     options = _options(given, past)
     content, styles, options = _sources(given, past, options)
-    read = [content, *styles, *options.picture_paths()]
-    writers = Writers(typed, read)
+    sources.check(content, styles, options)
+    writers = Writers(typed, [content, *styles, *options.picture_paths()])
+    content, *styles = map(images.unpiped, (content, *styles))
+    for source in (content, *styles):  # said at once, not in two seconds
+        if source is not None:
+            images.size(source, "content" if source is content else "style")
+    begin = functools.partial(_begin, content, styles, options)
+    with environment.loading(begin) as reading:
+        import tensorflow as tf
+
+        from nst_tf.machine import devices
+        from nst_tf.stylization import inputs as inputs_
+        from nst_tf.stylization import run as run_
+        from nst_tf.terminal.progress import Progress
     tf.get_logger().setLevel("ERROR")  # a retracing is no news to a painter
     devices.select(typed["device"])
-    inputs = inputs_.prepare(content, styles or None, options=options)
+    inputs = inputs_.prepare(
+        content, styles or None, options=options, reading=reading
+    )
     strides = writers.strides(sum(inputs.plan.schedule))
     run = run_.Run(inputs, strides, 1.0, resume)
-    del content, styles, inputs, resume  # the run has them
+    del content, styles, begin, reading, inputs, resume  # the run has them
     progress = Progress(run, typed["quiet"])
     with stop_signals() as stopped:
         return _follow(run, progress, writers, past, stopped)
 
 
+def _begin(content, styles, options) -> Future[sources.Sources]:
+    """Has a thread read them."""
+    pool = ThreadPoolExecutor(1)
+    reading = pool.submit(sources.read, content, styles, options)
+    pool.shutdown(wait=False)
+    return reading
+
+
 def _follow(run, progress, writers, past, stopped) -> int:
     """Consumes the run's results; whatever happens, the last is saved."""
+    import tensorflow as tf
+
+    from nst_tf.machine import memory
+
     result, code = None, 0
     try:
         for result in run:
@@ -143,7 +170,7 @@ def _recorded(identity: dict, name: str) -> str:
         raise ValueError(
             f"`{name}` of the recipe was no file. Give it with --{name}."
         )
-    if inputs_.identity(path, name)["sha256"] != identity["sha256"]:
+    if sources.identity(path, name)["sha256"] != identity["sha256"]:
         raise ValueError(
             f'`{name}` of the recipe, "{path}", has changed since. Give the '
             f"same file with --{name}."
@@ -163,7 +190,7 @@ def _check_resumed(given: flags.Given) -> None:
         )
 
 
-def _compare_weights(past: dict | None, result: Result) -> None:
+def _compare_weights(past: dict | None, result: "Result") -> None:
     network = result.record["network"]
     if past and past["network"]["sha256"] != network["sha256"]:
         complain(

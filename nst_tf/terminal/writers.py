@@ -4,13 +4,15 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nst_tf.files import encoding, images, record
-from nst_tf.stylization.result import Result
-from nst_tf.stylization.run import Run
+
+if TYPE_CHECKING:
+    from nst_tf.stylization.result import Result
+    from nst_tf.stylization.run import Run
 
 FRAMES = 60  # of an animation, when --every does not say
 SHEET = 8  # pictures of a progression, when --every does not say
@@ -64,7 +66,7 @@ class Writers:
             strides.append(self._saves.steps)
         return strides
 
-    def take(self, result: Result, run: Run) -> None:
+    def take(self, result: "Result", run: "Run") -> None:
         """Keeps and writes what this result is due for."""
         if {"costs", "plot"} & set(self._paths):
             row = {"scale": result.scale, "step": result.count}
@@ -86,7 +88,7 @@ class Writers:
             name = f"{output.stem}_{result.count:06d}{output.suffix}"
             result.save(output.with_name(name), depth=self._depth)
 
-    def finish(self, result: Result, run: Run) -> Iterator[str]:
+    def finish(self, result: "Result", run: "Run") -> Iterator[str]:
         """Writes everything that waited for the end; yields each path."""
         paths, recipe = self._paths, record.to_json(result.record)
         result.save(paths["output"], depth=self._depth)
