@@ -285,9 +285,9 @@ def _from_pillow(
         which = "main" if image.format == "HEIF" else "first"
         notes = [f"{which} of {frames} frames used"] if frames > 1 else []
         image = sixteen.interleaved(image)
-        if image.format == "PNG":
-            _join_chunks(image)  # which `_turn` loads
         file = getattr(image, "fp", None)
+        if image.format == "PNG":
+            _load_png(image)  # as `_turn` would
         turn = eight = _turn(image, notes)
         if turn is not None and image.format == "TIFF":
             image.load()  # and is turned
@@ -386,8 +386,8 @@ def _over_white(
     return Picture(rgb, alpha, note, size)
 
 
-def _join_chunks(image: Any) -> None:
-    """Has a PNG's chunks, often of 8 kB, decoded some hundreds at a time.
+def _load_png(image: Any) -> None:
+    """Decode its chunks, often of 8 kB, some hundreds at a time.
 
     Each time waits for Python's lock, which TensorFlow has while it loads.
     """
@@ -401,6 +401,8 @@ def _join_chunks(image: Any) -> None:
         return b"".join(parts)
 
     image.load_read, image.decodermaxblock = several, sixteen.BAND
+    image.load()
+    del image.load_read  # which knows the image: no circle may keep that
 
 
 def _turn(image: Image.Image, notes: list[str]) -> Image.Transpose | None:
