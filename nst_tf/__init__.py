@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nst_tf.batches.batch import batch
     from nst_tf.files.record import read_recipe
     from nst_tf.formulas import losses
+    from nst_tf.request.presets import load as preset
     from nst_tf.saved_model.export import save as export
     from nst_tf.study.patches import find as patches
     from nst_tf.stylization.result import Result
@@ -32,6 +33,7 @@ _PUBLIC = {
     "export": ("saved_model.export", "save"),
     "losses": ("formulas.losses", ""),
     "patches": ("study.patches", "find"),
+    "preset": ("request.presets", "load"),
     "read_recipe": ("files.record", "read_recipe"),
     "snapshots": ("stylization.run", "snapshots"),
     "stylize": ("stylization.run", "stylize"),
@@ -43,6 +45,7 @@ __all__ = [
     "export",
     "losses",
     "patches",
+    "preset",
     "read_recipe",
     "snapshots",
     "stylize",
@@ -53,7 +56,7 @@ def __getattr__(name: str):
     if name not in _PUBLIC:
         raise AttributeError(f"module 'nst_tf' has no attribute '{name}'")
     module, inside = _PUBLIC[name]
-    if module != "files.record":  # it alone does without TensorFlow
+    if name not in ("preset", "read_recipe"):  # which do without TensorFlow
         importlib.import_module("nst_tf.backend")  # before TensorFlow
     value = importlib.import_module(f"nst_tf.{module}")
     value = getattr(value, inside) if inside else value

@@ -102,9 +102,7 @@ def beside_itself(path: str, style: str, given: dict[str, str]) -> None:
     """A clip's frames, each beside the same one painted by itself."""
     every = int(given.pop("every", 1))
     own, pictures = flags.separate(Settings, given)
-    preset = pictures.pop("preset", None)
-    base = presets.read(preset) if preset else {}
-    options = Options.from_dict(presets.merge(base, pictures))
+    options = presets.load(pictures.pop("preset", None), **pictures)
     job = paint.prepare(path, style, options, Settings(**own))
     before = np.empty(0), np.empty(0)
     started = time.monotonic()

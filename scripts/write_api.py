@@ -47,7 +47,7 @@ def own_functions(module: types.ModuleType) -> dict:
     return {
         key: value
         for key, value in vars(module).items()
-        if inspect.isfunction(value)
+        if inspect.isfunction(inspect.unwrap(value))
         and value.__module__ == module.__name__
         and not key.startswith("_")
     }

@@ -35,7 +35,7 @@ PRELOAD = Path(__file__).with_name("batch_preload.py")
 SEAT = work.Seat(None, "cpu")
 needs_dask = pytest.mark.skipif(
     importlib.util.find_spec("distributed") is None,
-    reason="no Dask: pip install 'nst_tf[cluster]'",
+    reason="no Dask: pip install 'dask[distributed]'",
 )
 
 
@@ -585,7 +585,7 @@ def test_mistakes_get_one_line(folder, capsys, arguments, message):
 def test_without_dask_one_line_says_so(folder, capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert cli.main(["batch", "--content=photos", "--style=paintings"]) == 2
-    assert "pip install 'nst_tf[cluster]'" in capsys.readouterr().err
+    assert "pip install 'dask[distributed]'" in capsys.readouterr().err
 
 
 def test_the_client_loads_no_tensorflow():

@@ -123,7 +123,7 @@ def test_a_result_can_be_run_again_and_changed(stylize, tmp_path, capsys):
     assert not os.path.exists("d.png")
 
 
-def test_a_stopped_run_goes_on_where_it_was(stylize, files):
+def test_a_stopped_run_goes_on_where_it_was(stylize, files, capsys):
     assert stylize("--output=whole.png", "--optimizer=lbfgs") == 0
     short = [
         "--scales=1",
@@ -134,6 +134,17 @@ def test_a_stopped_run_goes_on_where_it_was(stylize, files):
     assert cli.main([*files, *QUICK, "--optimizer=lbfgs", *short]) == 0
     assert cli.main(["--resume=a.npz", "--steps=4", "--output=rest.png"]) == 0
     np.testing.assert_array_equal(pixels("whole.png"), pixels("rest.png"))
+    same = [*files, *QUICK, "--optimizer=lbfgs", "--resume=a.npz"]
+    assert cli.main([*same, "--output=same.png"]) == 0
+    np.testing.assert_array_equal(pixels("whole.png"), pixels("same.png"))
+    for changed, told in (
+        ("--seed=1", "`seed` cannot change"),
+        ("--preset=fine", "cannot change in a resumed run"),
+        ("--from=part.png", "received both"),
+        ("--content=style.png", "the inputs are not those"),
+    ):
+        assert cli.main(["--resume=a.npz", changed]) == 2
+        assert told in capsys.readouterr().err
 
 
 def test_a_palette_is_remembered_and_yields(stylize, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-av = pytest.importorskip("av", reason="no PyAV: pip install 'nst_tf[video]'")
+av = pytest.importorskip("av", reason="no PyAV: pip install av")
 
 from conftest import smooth  # noqa: E402
 

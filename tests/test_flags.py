@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from absl import flags as absl_flags
 
+import nst_tf
 from nst_tf.request import presets
 from nst_tf.request.options import OPTIMIZERS, Options
 from nst_tf.terminal import flags, tables
@@ -175,6 +176,16 @@ def test_presets_make_options_and_nothing_else(path):
     assert Options(**options) != Options()
     assert typed(f"--flagfile={path}").flags == typed().flags
     assert typed(f"--flagfile={path}").options == options
+
+
+def test_a_preset_is_had_from_python_and_yields():
+    draft = presets.read("draft")
+    assert nst_tf.preset("draft") == Options.from_dict(draft)
+    wanted = Options.from_dict({**draft, "steps": 3})
+    assert nst_tf.preset("draft", steps=3) == wanted
+    assert nst_tf.preset("course", optimizer="lbfgs").optimizer == "lbfgs"
+    with pytest.raises(ValueError, match='Did you mean "draft"'):
+        nst_tf.preset("drfat")
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)

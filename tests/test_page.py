@@ -31,7 +31,7 @@ from nst_tf.request import presets
 from nst_tf.request.values import option
 
 if importlib.util.find_spec("gradio") is None:
-    pytest.skip("gradio is missing: nst_tf[page]", allow_module_level=True)
+    pytest.skip("no Gradio: pip install gradio", allow_module_level=True)
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 # Gradio and what it needs warn about themselves: none of ours to mend.

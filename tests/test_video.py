@@ -7,8 +7,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-pytest.importorskip("av", reason="no PyAV: pip install 'nst_tf[video]'")
-pytest.importorskip("cv2", reason="no OpenCV: pip install 'nst_tf[video]'")
+pytest.importorskip("av", reason="no PyAV: pip install av")
+pytest.importorskip(
+    "cv2", reason="no OpenCV: pip install opencv-python-headless"
+)
 
 import draw_clip  # noqa: E402
 from conftest import smooth  # noqa: E402

@@ -62,7 +62,7 @@ class Crew:
 def check(workers: str | int = "auto") -> int | None:
     """How many workers were asked for, None for auto; ValueError if wrong."""
     if importlib.util.find_spec("distributed") is None:
-        raise ValueError("`batch` needs Dask: pip install 'nst_tf[cluster]'.")
+        raise ValueError("`batch` needs Dask: pip install 'dask[distributed]'.")
     if workers == "auto":
         return None
     try:

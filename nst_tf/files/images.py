@@ -260,7 +260,7 @@ def _open_heif(source: File, name: str) -> Image.Image:
     except ImportError:
         problem = f"{_label(source)} is a HEIC, which needs pillow-heif"
         raise _wrong(
-            name, problem, "Install it: pip install 'nst_tf[heif]'."
+            name, problem, "Install it: pip install pillow-heif."
         ) from None
     with _explained(source, name):
         file = io.BytesIO(source) if isinstance(source, bytes) else source

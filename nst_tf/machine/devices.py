@@ -31,8 +31,8 @@ def select(name: str = "auto") -> None:
         if int(number or 0) >= len(gpus):
             raise ValueError(
                 f'`device`: there is no "{name}"; TensorFlow sees {len(gpus)} '
-                "GPUs. Use --device=cpu, or install the cuda extra: pip "
-                "install 'nst_tf[cuda]'."
+                "GPUs. Use --device=cpu, or pip install "
+                "'tensorflow[and-cuda]'."
             )
         gpus = [gpus[int(number)]] if number else gpus
     elif kind == "cpu":

@@ -85,9 +85,7 @@ def launch(
         with _unproxied():
             import gradio  # noqa: F401
     except ImportError:
-        raise ValueError(
-            "the page needs Gradio: pip install 'nst_tf[page]'."
-        ) from None
+        raise ValueError("the page needs Gradio: pip install gradio.") from None
     devices.select(device)
     from nst_tf.page import app
 

@@ -31,6 +31,14 @@ def read(name: str) -> dict[str, Any]:
     return dict(_option(line) for line in lines if line[:1] not in ("", "#"))
 
 
+def load(name: str | None = None, /, **typed) -> Options:
+    """The options of a preset, by its name; single ones beside it win.
+
+    As `preset("draft", steps=300)`; a ValueError if there is no such preset.
+    """
+    return Options.from_dict(merge(read(name) if name else {}, typed))
+
+
 def merge(base: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
     """`typed` over `base`, less what of `base` another choice makes void."""
     base = dict(base)

@@ -74,6 +74,6 @@ def check_matplotlib(argument: str) -> None:
         import matplotlib.figure  # noqa: F401
     except ImportError:
         raise ValueError(
-            f"`{argument}` needs matplotlib: pip install 'nst_tf[plot]', or "
+            f"`{argument}` needs matplotlib: pip install matplotlib, or "
             "leave it out."
         ) from None

@@ -58,6 +58,7 @@ def _dispatch(argv: list[str]) -> int:
             + (suggest(name, COMMANDS) or f" Known: {', '.join(COMMANDS)}.")
         )
     if {"--help", "-h", "--helpfull"} & set(rest):
+        print(f"{COMMANDS[name].__doc__}\n")
         print(flags.help_text(name, full="--helpfull" in rest))
         return OK
     return COMMANDS[name](rest)
@@ -251,9 +252,7 @@ COMMANDS: dict[str, Any] = {
 
 
 def _options(given: flags.Given) -> Options:
-    preset = given.flags["preset"]
-    base = presets_.read(preset) if preset else {}
-    return Options.from_dict(presets_.merge(base, given.options))
+    return presets_.load(given.flags["preset"], **given.options)
 
 
 def _size(text: str | None) -> tuple[int, int]:

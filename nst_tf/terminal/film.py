@@ -7,7 +7,6 @@ import tensorflow as tf
 from nst_tf.files import encoding, record
 from nst_tf.machine import devices, memory
 from nst_tf.request import presets
-from nst_tf.request.options import Options
 from nst_tf.terminal import flags, session
 from nst_tf.terminal.bar import TIMED, Bar
 from nst_tf.video import clips, contact
@@ -26,8 +25,7 @@ def paint(given: flags.Given) -> int:
         )
     own, pictures = flags.separate(Settings, given.options)
     settings = Settings(**own)
-    base = presets.read(typed["preset"]) if typed["preset"] else {}
-    options = Options.from_dict(presets.merge(base, pictures))
+    options = presets.load(typed["preset"], **pictures)
     record.check_path(
         output, "output", clips.SUFFIXES, [content, *(style or [])]
     )

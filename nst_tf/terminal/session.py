@@ -29,7 +29,7 @@ def stylize(given: flags.Given) -> int:
     if typed["resume"]:
         resume = record.read_checkpoint(typed["resume"])
         past = resume[0]
-        _check_resumed(given)
+        _check_resumed(given, past)
     elif typed["from"]:
         past = record.read_recipe(typed["from"])
     options = _options(given, past)
@@ -178,16 +178,21 @@ def _recorded(identity: dict, name: str) -> str:
     return path
 
 
-def _check_resumed(given: flags.Given) -> None:
-    wrong = [name for name in given.options if name != "steps"]
-    wrong += [n for n in ("content", "style", "preset") if given.flags[n]]
-    wrong += ["from"] if given.flags["from"] else []
-    if wrong:
+def _check_resumed(given: flags.Given, past: dict) -> None:
+    """The same command with --resume is fine; other pictures are said later."""
+    if given.flags["from"]:
         raise ValueError(
-            f"`{wrong[0]}` cannot change in a resumed run: only --steps and "
-            "the files to write can. Leave it out, or start anew with "
-            "--init=PICTURE."
+            "`from` starts anew and `resume` goes on; received both. Leave one "
+            "of them out."
         )
+    before = Options.from_dict(past["options"]).to_dict()
+    for name, value in _options(given, past).to_dict().items():
+        if name != "steps" and value != before[name]:
+            raise ValueError(
+                f"`{name}` cannot change in a resumed run: only --steps and "
+                "the files to write can. Leave it out, or start anew with "
+                "--init=PICTURE."
+            )
 
 
 def _compare_weights(past: dict | None, result: "Result") -> None:

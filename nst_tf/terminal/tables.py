@@ -236,14 +236,7 @@ SWEEP: tuple[Flag, ...] = (
     ),
     *FIGURE,
 )
-PATCHES, FIGURE, SWEEP = (
-    tuple(
-        flag._replace(first=flag.name not in ("cells", "device", "quiet"))
-        for flag in own
-    )
-    for own in (PATCHES, FIGURE, SWEEP)
-)
-PAGE = (
+PAGE: tuple[Flag, ...] = (
     Flag("host", "page", "the address to listen on", "127.0.0.1"),
     Flag("port", "page", "where; the first free one from 7860 by default"),
     Flag("open", "page", "also open the browser", False),
@@ -254,6 +247,11 @@ PAGE = (
     Flag("root_path", "page", "where a proxy has the page, as /paint"),
     Flag("share", "page", "let the world in, by Gradio's servers", False),
     DEVICE,
+)
+LATER = "cells", "device", "quiet", "root_path"  # by --helpfull alone
+PATCHES, FIGURE, SWEEP, PAGE = (
+    tuple(flag._replace(first=flag.name not in LATER) for flag in own)
+    for own in (PATCHES, FIGURE, SWEEP, PAGE)
 )
 FLAGS = {
     "stylize": STYLIZE,

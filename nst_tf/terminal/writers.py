@@ -148,7 +148,7 @@ class Writers:
                 import matplotlib.figure  # noqa: F401
             except ImportError:
                 raise ValueError(
-                    "`plot` needs matplotlib: pip install 'nst_tf[plot]', or "
+                    "`plot` needs matplotlib: pip install matplotlib, or "
                     "use --costs=PATH.csv."
                 ) from None
 

@@ -51,9 +51,7 @@ def library() -> Any:
     try:
         import av
     except ImportError:
-        raise ValueError(
-            "`video` needs PyAV: pip install 'nst_tf[video]'."
-        ) from None
+        raise ValueError("`video` needs PyAV: pip install av.") from None
     return av
 
 

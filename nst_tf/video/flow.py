@@ -44,7 +44,7 @@ def estimator(preset: str = "medium") -> Any:
         import cv2
     except ImportError:
         raise ValueError(
-            "`video` needs OpenCV: pip install 'nst_tf[video]'."
+            "`video` needs OpenCV: pip install opencv-python-headless."
         ) from None
     make = cv2.DISOpticalFlow.create
     dis = make(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))

@@ -1,6 +1,7 @@
+#!/usr/bin/env python3
 """How many trivial jobs a second a batch hands out, and what it keeps.
 
-    python scripts/benchmark/batch.py --jobs=10000 --workers=2
+    scripts/benchmark/batch.py --jobs=10000 --workers=2
 
 The engine is the tests' own, which paints nothing: a grey picture, its recipe
 and its thumbnail are written. Client and scheduler are one process here.

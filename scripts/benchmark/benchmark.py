@@ -335,8 +335,8 @@ def contenders(given: argparse.Namespace) -> list[str]:
         return names
     if given.torch_python or given.contenders:
         raise ValueError(
-            f"`torch_python`: {python} has no PyTorch and NumPy. Install the "
-            "bench extra: pip install 'nst_tf[bench]', or name another."
+            f"`torch_python`: {python} has no PyTorch and NumPy. "
+            "pip install torch numpy, or name another."
         )
     print(f"Without PyTorch, which {python} has not.", file=sys.stderr)
     return [name for name in names if name != "pytorch"]
@@ -485,9 +485,7 @@ def parsed(
             f"it; received {given.steps} and {given.every}."
         )
     if given.plots and not util.find_spec("matplotlib"):
-        raise ValueError(
-            "`plots` needs matplotlib: pip install 'nst_tf[plot]'."
-        )
+        raise ValueError("`plots` needs matplotlib: pip install matplotlib.")
     if given.run is not floor and given.csv:
         record.check_path(given.csv, "csv", (".csv",))
     return given
