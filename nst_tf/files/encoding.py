@@ -20,6 +20,8 @@ from nst_tf.files import images, sixteen
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # 16 bits a channel
 ANIMATION_SUFFIXES = (".gif", ".webp", ".png")
+# Pixels a side at most: of the format; of libjpeg, which stops a little before.
+LARGEST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500, ".avif": 65535}
 
 _QUALITY: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
@@ -35,6 +37,18 @@ _XMP = (
 )
 _XMP_TAG, _ICC_TAG = 700, 34675  # of a TIFF
 _JPEG_XMP_BYTES = 65_504  # a segment's 65,535, less its length and its name
+
+
+def check_size(path: str | os.PathLike, size: images.Size) -> None:
+    """ValueError where a file of that name cannot hold (h, w) pixels."""
+    suffix = os.path.splitext(path)[1].lower()
+    most = LARGEST.get(suffix, math.inf)
+    if max(size) > most:
+        raise ValueError(
+            f"`output`: a {suffix} has at most {most} pixels a side; the "
+            f"result has {size[1]} x {size[0]} (width x height). Give a .png "
+            "or .tif, or a smaller --max_size."
+        )
 
 
 def check_suffix(

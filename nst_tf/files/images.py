@@ -107,6 +107,15 @@ def size(source: File, name: str = "image") -> Size:
         return image.height, image.width
 
 
+def by_tensorflow(source: File, name: str = "image") -> bool:
+    """Return whether TensorFlow may have to decode it, by its header."""
+    image: Any
+    with _open(source, name) as image:
+        if image.format == "PNG":
+            return sixteen.in_colour(image.fp)
+        return image.format == "WEBP"
+
+
 def fit(size: Size, max_size: int, enlarge: bool = False) -> Size:
     """Return (h, w) with its long side at `max_size` and the aspect kept.
 
@@ -212,7 +221,8 @@ def _explained(source: Source, name: str) -> Iterator[None]:
 def _nearest(path: Any) -> str:
     folder, file = os.path.split(os.fsdecode(path))
     with contextlib.suppress(OSError):
-        near = difflib.get_close_matches(file, os.listdir(folder or "."), 1)
+        others = set(os.listdir(folder or ".")) - {file}  # a link to nowhere
+        near = difflib.get_close_matches(file, others, 1)
         return f"Did you mean {near[0]!r}?" if near else _GIVE
     return _GIVE
 
@@ -395,9 +405,13 @@ def _load_png(image: Any) -> None:
 
     def several(size: int) -> bytes:
         parts = []
-        while size > 0 and (part := one(size)):
-            parts.append(part)
-            size -= len(part)
+        try:
+            while size > 0 and (part := one(size)):
+                parts.append(part)
+                size -= len(part)
+        except Exception:  # the file ends here; what there is may be enough
+            if not parts:
+                raise
         return b"".join(parts)
 
     image.load_read, image.decodermaxblock = several, sixteen.BAND
@@ -432,7 +446,11 @@ def _reduced(
         image = image.convert("L" if image.mode == "1" else "RGB")
     # Alpha may be a mask, and Lanczos overshoots: what is black stays so.
     way = Image.Resampling.HAMMING if image.mode == "RGBA" else _LANCZOS
-    return image.resize(size, way, box, reducing_gap=2)
+    small = image.resize(size, way, box, reducing_gap=2)
+    if image.mode in ("I", "F"):  # which hold what is beyond white, too
+        values = np.clip(np.asarray(small), *image.getextrema())
+        small = Image.fromarray(values.astype(np.asarray(small).dtype))
+    return small
 
 
 def _split(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:

@@ -140,6 +140,13 @@ def unlimited() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
+def in_colour(file: Any) -> bool:
+    """Whether a PNG has 16 bits a channel, and more than a grey one's."""
+    file.seek(24)
+    bits, colour = file.read(2)
+    return bits == 16 and colour != 0
+
+
 def tensorflow() -> Any:
     """TensorFlow, loaded when it is first asked for."""
     importlib.import_module("nst_tf.backend")  # before TensorFlow
@@ -152,13 +159,11 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _read_png(image: Any, file) -> np.ndarray | None:
-    file.seek(24)
-    bits, colour = file.read(2)
-    if bits != 16 or colour == 0:
+    if not in_colour(file):
         return None
     file.seek(0)
     library = tensorflow()
-    several = 4 if colour != 2 or "transparency" in image.info else 3
+    several = 4 if image.has_transparency_data else 3
     try:
         pixels = library.io.decode_png(file.read(), several, "uint16")
     except library.errors.InvalidArgumentError:

@@ -39,8 +39,9 @@ def loading(meanwhile: Callable[[], Any] | None = None) -> Iterator[Any]:
     thread; what it returns is yielded.
     """
     with _unheard():
+        fresh = "nst_tf.backend" not in sys.modules
         begun = meanwhile() if meanwhile else None
-        if "nst_tf.backend" not in sys.modules:
+        if fresh:
             _load()
         yield begun
 
@@ -69,7 +70,7 @@ def _unheard() -> Iterator[None]:
         os.dup2(heard.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             heard.seek(0)
             os.write(stderr, heard.read())
             raise

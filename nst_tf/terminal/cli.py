@@ -1,5 +1,6 @@
 """The command line: flags in, exit codes out. Nothing else reads flags."""
 
+import contextlib
 import os
 import sys
 import warnings
@@ -12,7 +13,7 @@ from nst_tf.machine import environment
 from nst_tf.request import presets as presets_
 from nst_tf.request.options import Options
 from nst_tf.request.values import SMALLEST, suggest
-from nst_tf.terminal import flags
+from nst_tf.terminal import flags, streams
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -21,9 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     environment.prepare()
+    streams.open_closed()
     for terminal in (sys.stdout, sys.stderr):
         _set(terminal, errors="backslashreplace")
-    with warnings.catch_warnings():
+    lasting: Any = streams.Lasting(sys.stderr)
+    with contextlib.redirect_stderr(lasting), warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _show_warning
         try:
@@ -35,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return OK
         except (ValueError, OSError, absl_flags.Error) as error:
             return _complain(str(error))
+        except MemoryError:
+            _complain("out of memory before anything was painted.")
+            return FAILED
         except KeyboardInterrupt:
             _complain("stopped before anything was painted.")
             return 130

@@ -1,10 +1,11 @@
 """One stylisation at the terminal: progress, files, and nothing lost."""
 
 import contextlib
-import functools
+import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from nst_tf.stylization.result import Result
 
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+if hasattr(signal, "SIGHUP"):  # the terminal is closed; Windows has none
+    STOPPED[signal.SIGHUP] = 129
 
 
 def stylize(given: flags.Given) -> int:
@@ -35,12 +38,10 @@ def stylize(given: flags.Given) -> int:
     options = _options(given, past)
     content, styles, options = _sources(given, past, options)
     sources.check(content, styles, options)
-    writers = Writers(typed, [content, *styles, *options.picture_paths()])
+    paths = [content, *styles, *options.picture_paths()]
     content, *styles = map(images.unpiped, (content, *styles))
-    for source in (content, *styles):  # said at once, not in two seconds
-        if source is not None:
-            images.size(source, "content" if source is content else "style")
-    begin = functools.partial(_begin, content, styles, options)
+    begin = _beginning(content, styles, options)
+    writers = Writers(typed, paths)
     with environment.loading(begin) as reading:
         import tensorflow as tf
 
@@ -53,6 +54,7 @@ def stylize(given: flags.Given) -> int:
     inputs = inputs_.prepare(
         content, styles or None, options=options, reading=reading
     )
+    writers.check_size(inputs.plan.size)
     strides = writers.strides(sum(inputs.plan.schedule))
     run = run_.Run(inputs, strides, 1.0, resume)
     del content, styles, begin, reading, inputs, resume  # the run has them
@@ -61,12 +63,23 @@ def stylize(given: flags.Given) -> int:
         return _follow(run, progress, writers, past, stopped)
 
 
-def _begin(content, styles, options) -> Future[sources.Sources]:
-    """Has a thread read them."""
-    pool = ThreadPoolExecutor(1)
-    reading = pool.submit(sources.read, content, styles, options)
-    pool.shutdown(wait=False)
-    return reading
+def _beginning(content, styles, options) -> Callable[[], Future] | None:
+    """What has a thread read them; ValueError if one is no picture.
+
+    None where TensorFlow decodes one of them: it loads in one thread only.
+    """
+    given = [("content", content)] if content is not None else []
+    given += [("style", style) for style in styles]
+    if any([images.by_tensorflow(source, name) for name, source in given]):
+        return None
+
+    def begin() -> Future[sources.Sources]:
+        pool = ThreadPoolExecutor(1)
+        reading = pool.submit(sources.read, content, styles, options)
+        pool.shutdown(wait=False)
+        return reading
+
+    return begin
 
 
 def _follow(run, progress, writers, past, stopped) -> int:
@@ -101,8 +114,15 @@ def _follow(run, progress, writers, past, stopped) -> int:
     if result.diverged:
         complain(result.divergence())
         code = 1
-    for path in writers.finish(result, run):
-        progress.say(f"Saved {path}")
+    for path, write in writers.finish(result, run):
+        try:
+            write()
+        except OSError as error:  # others may lie where there is room
+            reason = error.strerror or str(error)
+            complain(f'"{path}" could not be written ({reason}).')
+            code = code or 1
+        else:
+            progress.say(f"Saved {path}")
     if stopped:
         name = signal.Signals(stopped[0]).name
         complain(
@@ -116,6 +136,9 @@ def _follow(run, progress, writers, past, stopped) -> int:
 def stop_signals() -> Iterator[list[int]]:
     """A list that the first Ctrl-C or SIGTERM fills; the second one kills."""
     stopped: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped  # which alone may handle signals
+        return
 
     def handle(number, _frame):
         if stopped:
@@ -170,6 +193,11 @@ def _recorded(identity: dict, name: str) -> str:
         raise ValueError(
             f"`{name}` of the recipe was no file. Give it with --{name}."
         )
+    if not os.path.exists(path):
+        raise ValueError(
+            f'`{name}` of the recipe, "{path}", is not there any more. Give '
+            f"it with --{name}."
+        )
     if sources.identity(path, name)["sha256"] != identity["sha256"]:
         raise ValueError(
             f'`{name}` of the recipe, "{path}", has changed since. Give the '
@@ -197,10 +225,11 @@ def _check_resumed(given: flags.Given, past: dict) -> None:
 
 def _compare_weights(past: dict | None, result: "Result") -> None:
     network = result.record["network"]
-    if past and past["network"]["sha256"] != network["sha256"]:
+    before = past.get("network") if past else None
+    if before and before["sha256"] != network["sha256"]:
         complain(
-            f"warning: the recipe used weights {past['network']['weights']} "
-            f"({past['network']['sha256'][:8]}), this run uses "
+            f"warning: the recipe used weights {before['weights']} "
+            f"({before['sha256'][:8]}), this run uses "
             f"{network['weights']} ({network['sha256'][:8]}): the picture "
             "will differ."
         )

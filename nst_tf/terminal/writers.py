@@ -1,8 +1,10 @@
 """The files that a run is asked for: checked at once, filled as it goes."""
 
+import functools
 import math
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,7 @@ class Writers:
             )
             if typed[name]
         }
+        self._every = _whole(typed, "every", 1, 10**7)
         known = [path for path in [*inputs, typed["from"]] if path]
         self._check(known)
         self._width = _whole(typed, "animation_width", 16, 4096)
@@ -44,7 +47,6 @@ class Writers:
             encoding.check_suffix(typed["output"]),
         )
         self._rate = _number(typed, "frame_rate", 0.1, 60)
-        self._every = _whole(typed, "every", 1, 10**7)
         self._saves = _Due(typed["checkpoint_every"])
         self._frame_stride = self._sheet_stride = self._every
         self._rows: list[dict[str, float]] = []
@@ -88,40 +90,44 @@ class Writers:
             name = f"{output.stem}_{result.count:06d}{output.suffix}"
             result.save(output.with_name(name), depth=self._depth)
 
-    def finish(self, result: "Result", run: "Run") -> Iterator[str]:
-        """Writes everything that waited for the end; yields each path."""
-        paths, recipe = self._paths, record.to_json(result.record)
-        result.save(paths["output"], depth=self._depth)
-        yield paths["output"]
-        if "checkpoint" in paths:
-            run.save_checkpoint(paths["checkpoint"])
-            yield paths["checkpoint"]
-        if "record" in paths:
-            record.write_recipe(paths["record"], result.record)
-            yield paths["record"]
-        if "costs" in paths:
-            record.write_costs(paths["costs"], self._rows)
-            yield paths["costs"]
-        if "plot" in paths:
-            record.write_plot(paths["plot"], self._rows)
-            yield paths["plot"]
-        if "animation" in paths:
-            path = paths["animation"]
-            size = self._frames[-1].shape[:2]
-            frames = [_resized(frame, size) for frame in self._frames]
-            suffix = Path(path).suffix.lower()
-            data = encoding.encode_animation(frames, suffix, self._rate, recipe)
-            record.write(path, data)
-            yield path
-        if "progression" in paths:
-            path = paths["progression"]
-            captions = [caption for caption, _ in self._sheet]
-            size = self._sheet[-1][1].shape[:2]
-            pictures = [_resized(picture, size) for _, picture in self._sheet]
-            sheet = encoding.contact_sheet(pictures, captions)
-            suffix = encoding.check_suffix(path, "progression")
-            record.write(path, encoding.encode(sheet, suffix, recipe))
-            yield path
+    def finish(
+        self, result: "Result", run: "Run"
+    ) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Every file that waited for the end, and what writes it."""
+        text = record.to_json(result.record)
+        writes = {
+            "output": lambda to: result.save(to, depth=self._depth),
+            "checkpoint": run.save_checkpoint,
+            "record": lambda to: record.write_recipe(to, result.record),
+            "costs": lambda to: record.write_costs(to, self._rows),
+            "plot": lambda to: record.write_plot(to, self._rows),
+            "animation": lambda to: self._animate(to, result, text),
+            "progression": lambda to: self._lay_out(to, result, text),
+        }
+        for name, write in writes.items():
+            if name in self._paths:
+                path = self._paths[name]
+                yield path, functools.partial(write, path)
+
+    def _animate(self, path: str, result: "Result", recipe: str) -> None:
+        frames = self._frames or [_fitted(result.image, self._width)]
+        size, suffix = frames[-1].shape[:2], Path(path).suffix.lower()
+        alike = [_resized(frame, size) for frame in frames]
+        data = encoding.encode_animation(alike, suffix, self._rate, recipe)
+        record.write(path, data)
+
+    def _lay_out(self, path: str, result: "Result", recipe: str) -> None:
+        last = f"step {result.count}", _fitted(result.image, THUMBNAIL)
+        captions, pictures = zip(*self._sheet or [last], strict=True)
+        size = pictures[-1].shape[:2]
+        alike = [_resized(picture, size) for picture in pictures]
+        sheet = encoding.contact_sheet(alike, captions)
+        suffix = encoding.check_suffix(path, "progression")
+        record.write(path, encoding.encode(sheet, suffix, recipe))
+
+    def check_size(self, size: images.Size) -> None:
+        """ValueError where a result of (h, w) is too large for its file."""
+        encoding.check_size(self._paths["output"], size)
 
     def _check(self, inputs: list) -> None:
         suffixes = {
@@ -143,6 +149,7 @@ class Writers:
                     f'"{path}". Give each its own.'
                 )
             taken[whole] = name
+        self._check_frames([*inputs, *taken])
         if "plot" in self._paths:
             try:
                 import matplotlib.figure  # noqa: F401
@@ -151,6 +158,20 @@ class Writers:
                     "`plot` needs matplotlib: pip install matplotlib, or "
                     "use --costs=PATH.csv."
                 ) from None
+
+    def _check_frames(self, others: list) -> None:
+        """ValueError where a picture of --every would replace another file."""
+        output = Path(self._paths["output"]).resolve()
+        own = re.compile(
+            rf"{re.escape(output.stem)}_\d{{6,}}{re.escape(output.suffix)}"
+        )
+        for other in others if self._every else ():
+            path = Path(other).resolve()
+            if path.parent == output.parent and own.fullmatch(path.name):
+                raise ValueError(
+                    f'`every` would write over "{other}", which is another '
+                    "file of this run. Give --output another name."
+                )
 
 
 class _Due:
