@@ -1,11 +1,14 @@
 """The command line: files out, exit codes, one line for every mistake."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +16,10 @@ import PIL.Image
 import pytest
 from conftest import ROOT
 
-from nst_tf.files import record, weights
+from nst_tf.files import images, record, sixteen, weights
 from nst_tf.machine import environment
 from nst_tf.stylization import run, sources
-from nst_tf.terminal import cli
+from nst_tf.terminal import cli, session
 
 QUICK = [
     "--steps=4",
@@ -96,6 +99,15 @@ def test_pictures_are_read_while_tensorflow_loads(stylize, monkeypatch):
     monkeypatch.setattr(environment, "_load", loaded)
     monkeypatch.setattr(sources, "read", read)
     assert stylize() == 0
+
+
+def test_tensorflow_loads_in_one_thread_only(stylize, monkeypatch, pictures):
+    """A picture that it has to decode is read when it is there."""
+    Path("deep.png").write_bytes(sixteen.png(np.uint16(65535 * pictures[0])))
+    PIL.Image.open("style.png").save("style.webp")
+    monkeypatch.setattr(session, "ThreadPoolExecutor", None)
+    assert stylize("--content=deep.png") == 0
+    assert stylize("--style=style.webp") == 0
 
 
 def test_quiet_is_quiet(stylize, capsys):
@@ -414,12 +426,95 @@ def test_an_interrupted_process_saves_the_best_picture(files):
 
 
 def test_a_terminated_run_saves_the_best_picture(stylize, monkeypatch, capsys):
+    """And what else was asked for, of a resumed one that saw no stride."""
+    sent = []
+
     def pace(*_):
-        yield 1
-        signal.raise_signal(signal.SIGTERM)
-        yield 2
+        yield 3 * len(sent)
+        signal.raise_signal(sent[-1])
+        yield 3 * len(sent) + 1
 
     monkeypatch.setattr(run, "pace", pace)
     words = [*ENDLESS, "--optimizer=adam", "--output=a.png"]
-    assert stylize(*words) == 143
+    sent.append(signal.SIGTERM)
+    assert stylize(*words, "--checkpoint=a.npz") == 143
     assert_stopped("a.png", capsys.readouterr().err, signal.SIGTERM)
+    sent.append(signal.SIGHUP)
+    more = ["--animation=a.gif", "--progression=sheet.png", "--output=b.png"]
+    assert cli.main(["--resume=a.npz", *more]) == 129
+    assert_stopped("b.png", capsys.readouterr().err, signal.SIGHUP)
+    with PIL.Image.open("a.gif") as animation:
+        assert animation.size == (32, 24)
+    assert record.read_recipe("sheet.png")["step"] > 0
+
+
+def test_no_picture_is_lost_for_a_line(stylize, monkeypatch):
+    """Whose reader has gone; in a thread, which may not handle signals."""
+    out, into = os.pipe()
+    os.close(out)
+    monkeypatch.setattr(sys, "stderr", open(into, "w"))
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(stylize, "--output=a.png").result() == 0
+    assert pixels("a.png").shape == (48, 64, 3)
+    sys.stderr.close()
+
+
+def test_what_cannot_be_written_keeps_nothing_else_from_it(
+    stylize, monkeypatch, capsys
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(record, "write_costs", full)
+    asked = ["--output=a.png", "--costs=a.csv", "--progression=sheet.png"]
+    assert stylize(*asked) == 1
+    said = capsys.readouterr().err
+    assert '"a.csv" could not be written (No space left on device)' in said
+    assert pixels("a.png").any() and pixels("sheet.png").any()
+
+
+def test_closed_streams_take_everything(tmp_path):
+    opened = "from nst_tf.terminal import streams as s; s.open_closed()"
+    for words, code in (
+        ("-m nst_tf presets >&-", 0),
+        ("-m nst_tf --content=a.png 2>&- >&-", 2),
+        (f"-c 'import os; {opened}; os.dup(2)' <&- >&- 2>&-", 0),
+    ):
+        done = subprocess.run(
+            f"{sys.executable} {words}",
+            shell=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (code, b"")
+
+
+def test_memory_that_pictures_do_not_find_is_said(stylize, monkeypatch, capsys):
+    def short(_):
+        raise MemoryError
+
+    monkeypatch.setattr(images, "unpiped", short)
+    assert stylize() == 1
+    assert "out of memory before" in capsys.readouterr().err
+
+
+def test_a_picture_on_the_way_replaces_no_other(files, stylize, capsys):
+    shutil.copy("content.png", "a_000002.png")
+    for own in ("--content=a_000002.png", "--progression=a_000002.png"):
+        given = [*files, *QUICK, "--output=a.png", "--every=2", own]
+        assert cli.main(given) == 2
+        assert "`every` would write over" in capsys.readouterr().err
+    assert not os.path.exists("a.png")
+
+
+def test_a_recipe_is_read_as_far_as_it_goes(stylize, tmp_path, capsys):
+    inputs = {"content": {"path": "gone.png", "sha256": "0"}, "styles": []}
+    recipe = json.dumps({"options": {"seed": 3}, "inputs": inputs})
+    (tmp_path / "a.json").write_text(recipe)
+    assert stylize("--from=a.json", "--output=a.png") == 0
+    assert record.read_recipe("a.png")["options"]["seed"] == 3
+    assert cli.main(["--from=a.json", "--style=style.png"]) == 2
+    told = '"gone.png", is not there any more. Give it with --content.'
+    assert told in capsys.readouterr().err
