@@ -37,6 +37,8 @@ WRITERS = {
     # It is a folder.
     "saved_model.export": {"replace", "mkdir", "rmdir", "rmtree"},
     "machine.environment": {"TemporaryFile"},
+    # What is written to nowhere.
+    "terminal.streams": {"open"},
     # PyAV fills the file that record has given a name.
     "video.clips": {"open"},
     # A place to serve from; what lies there `record` writes.
