@@ -316,6 +316,7 @@ def test_out_of_memory_keeps_what_there_is(stylize, monkeypatch, capsys):
         (["--device=tpu"], "`device` should be auto, cpu, gpu"),
         (["--device=gpu:9"], "there is no"),
         (["--from=content.png"], "carries no recipe"),
+        (["--from=nope.png"], 'there is no "nope.png"'),
         (["--resume=text.png"], "--checkpoint wrote"),
         (["--max_size=60000", "--enlarge"], "out of memory"),
         (["--print=60x40cm@300dpi", "--max_size=512"], "`print` says how"),

@@ -114,8 +114,10 @@ def read_recipe(path: str | os.PathLike) -> dict[str, Any]:
       ValueError: there is none, or the file cannot be read.
     """
     path = Path(path)
-    if path.is_dir():
-        path /= INSIDE
+    if not path.exists():
+        raise ValueError(f'there is no "{path}" to read a recipe from.')
+    inside = path / INSIDE
+    path = inside if inside.exists() else path
     if path.suffix.lower() == ".json":
         try:
             text = path.read_text(encoding="utf-8")
@@ -123,7 +125,7 @@ def read_recipe(path: str | os.PathLike) -> dict[str, Any]:
             reason = getattr(error, "strerror", "it is no UTF-8")
             raise ValueError(f'"{path}" cannot be read: {reason}.') from None
     else:
-        text = images.recipe(path) or ""
+        text = "" if path.is_dir() else images.recipe(path) or ""
     try:
         recipe = json.loads(text)
         recipe["options"], recipe["inputs"]
