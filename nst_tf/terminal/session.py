@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from nst_tf.stylization.result import Result
 
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
-if hasattr(signal, "SIGHUP"):  # the terminal is closed; Windows has none
-    STOPPED[signal.SIGHUP] = 129
+HANGUP = getattr(signal, "SIGHUP", None)  # the terminal has been closed
+if HANGUP and signal.getsignal(HANGUP) != signal.SIG_IGN:  # as nohup has it
+    STOPPED[HANGUP] = 129
 
 
 def stylize(given: flags.Given) -> int:
@@ -134,7 +135,7 @@ def _follow(run, progress, writers, past, stopped) -> int:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """A list that the first Ctrl-C or SIGTERM fills; the second one kills."""
+    """A list that the first Ctrl-C, SIGTERM or SIGHUP fills; two kill."""
     stopped: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield stopped  # which alone may handle signals
