@@ -184,6 +184,7 @@ def test_wrong_json_lines_are_refused(folder, lines, message):
             "no file is named",
         ),
         ({"output": "photos/a.png"}, "can be written"),
+        ({"device": "gpu"}, "`device` should be auto or cpu"),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_start(folder, changes, message):
@@ -198,6 +199,12 @@ def test_no_input_is_overwritten(folder):
                            "photos/b.png,paintings/a_x.png")  # fmt: skip
     with pytest.raises(ValueError, match="one of the inputs"):
         check(**asked, output="paintings")
+    with pytest.raises(ValueError, match="one of the inputs"):
+        check(output="out", mask="out/a_x.png")
+    write_manifest("content,style", "photos/a.png,paintings/x.png",
+                   name="failures.csv")  # fmt: skip
+    with pytest.raises(ValueError, match="one of the inputs"):
+        check(**{**asked, "manifest": "failures.csv"}, output=".")
 
 
 def test_names_tell_jobs_apart(folder):

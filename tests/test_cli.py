@@ -475,11 +475,14 @@ def test_what_cannot_be_written_keeps_nothing_else_from_it(
 
 
 def test_closed_streams_take_everything(tmp_path):
-    opened = "from nst_tf.terminal import streams as s; s.open_closed()"
+    program = (
+        "import os; from nst_tf.terminal import streams;"
+        "streams.open_closed(); assert os.get_inheritable(2)"
+    )
     for words, code in (
         ("-m nst_tf presets >&-", 0),
         ("-m nst_tf --content=a.png 2>&- >&-", 2),
-        (f"-c 'import os; {opened}; os.dup(2)' <&- >&- 2>&-", 0),
+        (f"-c '{program}' <&- >&- 2>&-", 0),
     ):
         done = subprocess.run(
             f"{sys.executable} {words}",

@@ -199,6 +199,17 @@ def test_sheet_table_and_pdf_are_written_and_resumed(
         (["sweep", "--over=seed=1,2", "--output=a.txt"], "`output` should"),
         (["sweep", "--over=seed=1,2", "--costs=a.txt"], "`costs` should"),
         (["sweep", "--over=seed=1,2", "--output=style.png"], "of the inputs"),
+        (
+            [
+                "sweep",
+                "--over=init=style.png|noise",
+                "--content=content.png",
+                "--style=content.png",
+                "--output=style.png",
+            ],
+            "of the inputs",
+        ),
+        (["sweep", "--over=seed=1,2", "--cells=style.png"], "`cells` should"),
         (["figure"], "expected content|style|"),
         (["figure", "contents"], 'Did you mean "content"?'),
         (["figure", "layers", "content"], 'no figure "content"'),

@@ -421,9 +421,13 @@ def test_a_killed_run_goes_on_to_the_same_frames(
     assert "`temporal_weight`" in capsys.readouterr().err
 
 
-def test_a_sheet_shows_the_clip(tiny_weights_everywhere, tmp_path, path, drawn):
+def test_a_sheet_shows_the_clip(
+    tiny_weights_everywhere, tmp_path, path, drawn, monkeypatch, capsys
+):
+    """And a line says so where frames are missing."""
     import PIL.Image
 
+    monkeypatch.setattr(clips, "count", lambda _: 6)
     sheet = tmp_path / "sheet.png"
     typed = command(tmp_path, path, f"--contact={sheet}", "--steps=0")
     assert cli.main(typed) == 0
@@ -434,6 +438,7 @@ def test_a_sheet_shows_the_clip(tiny_weights_everywhere, tmp_path, path, drawn):
     assert apart.mean() < 8  # the clip is coded
     last = np.asarray(PIL.Image.open(tmp_path / "out.frames/000004.png"))
     np.testing.assert_array_equal(shown[48:, -64:], last)
+    assert "ends after 5 frames of about 6" in capsys.readouterr().err
 
 
 def test_frames_of_other_weights_are_not_gone_on_from(tmp_path, path, style):
@@ -453,6 +458,7 @@ def test_frames_of_other_weights_are_not_gone_on_from(tmp_path, path, style):
         (["--content="], "`content` is missing"),
         (["--output=out.gif"], "`output` should end in .mp4"),
         (["--contact=sheet.mp4"], "`contact`"),
+        (["--mask=m.png", "--contact=m.png"], "`contact` is one of the inputs"),
         (["--temporal_weight=-1"], "`temporal_weight`"),
         (["--earlier=0"], "`earlier`"),
         (["--start=9"], "`start`"),

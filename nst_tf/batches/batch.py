@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nst_tf.batches import cluster, jobs, sources, stream
-from nst_tf.batches.failures import Failures
+from nst_tf.batches.failures import FILE, Failures
 from nst_tf.batches.index import Index
+from nst_tf.files import record
 from nst_tf.request.options import Options
 
 Finished = stream.Finished
@@ -115,8 +116,16 @@ def batch(
       Stopped: the disk is full, or the scheduler is gone.
     """
     cluster.check(workers)
+    if device not in ("auto", "cpu"):
+        raise ValueError(
+            f'`device` should be auto or cpu; received "{device}". Which GPUs '
+            "a batch uses CUDA_VISIBLE_DEVICES says."
+        )
     options = (options or Options()).replace(**overrides)
     rows = _rows(content, style, manifest, Path(output), pair, options)
+    for own in (FILE, "index.html"):  # which it writes
+        read = () if manifest is None else (manifest,)
+        record.check_path(Path(output) / own, "output", (), read)
     asked = jobs.Jobs(rows, Path(output), name)
     machines = workers, scheduler, device
     return Order(asked, asked.check(), Path(output), index, machines)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nst_tf.batches import sources
-from nst_tf.files import encoding, images, record, sizes
+from nst_tf.files import encoding, images, sizes
 from nst_tf.request.options import Options
 from nst_tf.request.values import suggest
 
@@ -78,7 +78,6 @@ class Jobs:
         that is an input. Keeps eight bytes a job, not the jobs.
         """
         _check_template(self.name)
-        record.check_path(self.folder / "index.html", "output")
         outputs, inputs = array.array("Q"), array.array("Q")
         for job in self:
             if job.name.startswith(("/", "../", THUMBNAILS + "/")):
@@ -87,9 +86,8 @@ class Jobs:
                     f"in its {THUMBNAILS}. Choose another template."
                 )
             outputs.append(_digest(job.output))
-            inputs.extend(
-                _resolved(path) for path in (job.content, *job.styles)
-            )
+            read = job.content, *job.styles, *job.options.picture_paths()
+            inputs.extend(_resolved(path) for path in read)
         if not outputs:
             raise ValueError("`manifest` holds no job. Give it a row or more.")
         found, counts = np.unique(outputs, return_counts=True)

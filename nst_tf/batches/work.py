@@ -1,6 +1,7 @@
 """What a worker does with one job. TensorFlow loads with the first."""
 
 import collections
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -112,7 +113,8 @@ def _attempt(job: Job, seat: Seat) -> Outcome:
         if finished(job, seat) is None:  # by a worker that was thought dead
             record.write(job.output, data)
     if seat.thumbnails:
-        _shrink(job, painted)
+        with contextlib.suppress(OSError):  # the picture itself is there
+            _shrink(job, painted)
     return Outcome(recipe, painted)
 
 

@@ -262,5 +262,9 @@ def _write(
         record.write_recipe(partial / record.INSIDE, told)
         os.replace(partial, folder)
         return told
+    except tf.errors.OpError as error:  # of TensorFlow's own files
+        first = (error.message or "").partition("\n")[0]
+        reason = first.rpartition("}} ")[2].removesuffix(" [Op:SaveV2]")
+        raise OSError(f'"{folder}" cannot be written ({reason}).') from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -13,6 +13,7 @@ from nst_tf.batches import batch as batch_
 from nst_tf.batches import cluster, failures, stream
 from nst_tf.request.options import Options
 from nst_tf.terminal import flags
+from nst_tf.terminal.session import STOPPED
 
 OWN = "preset", "quiet"  # flags that are the terminal's
 BAR = (
@@ -135,8 +136,7 @@ def stop_signals() -> Iterator[None]:
             signal.signal(each, signal.SIG_DFL)
         raise Signal(number)
 
-    stops = signal.SIGINT, signal.SIGTERM
-    before = {number: signal.signal(number, handle) for number in stops}
+    before = {number: signal.signal(number, handle) for number in STOPPED}
     try:
         yield
     finally:

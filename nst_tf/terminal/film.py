@@ -14,6 +14,8 @@ from nst_tf.video import paint as paint_
 from nst_tf.video.folder import Folder
 from nst_tf.video.settings import Settings
 
+MOST = 0.9  # of the expected frames: fewer are told
+
 
 def paint(given: flags.Given) -> int:
     """Runs what was typed; returns the exit code."""
@@ -26,13 +28,12 @@ def paint(given: flags.Given) -> int:
     own, pictures = flags.separate(Settings, given.options)
     settings = Settings(**own)
     options = presets.load(typed["preset"], **pictures)
-    record.check_path(
-        output, "output", clips.SUFFIXES, [content, *(style or [])]
-    )
+    read = [content, *(style or []), *options.picture_paths()]
+    record.check_path(output, "output", clips.SUFFIXES, read)
     sheet = typed["contact"]
     if sheet:
         encoding.check_suffix(sheet, "contact")
-        record.check_path(sheet, "contact", (), [content, *(style or [])])
+        record.check_path(sheet, "contact", (), read)
     tf.get_logger().setLevel("ERROR")
     devices.select(typed["device"])
     job = paint_.prepare(content, style, options, settings)
@@ -59,6 +60,11 @@ def _follow(
         times = _painted(job, kept, bar, stopped)
         clips.write(output, kept.frames(times), job.clip)
         bar.say(f"Saved {output}")
+        if len(times) < MOST * (job.expected or 0):
+            session.complain(
+                f"warning: the clip ends after {len(times)} frames of about "
+                f"{job.expected}; its file may be cut short."
+            )
         if sheet:
             picture = contact.sheet(job.clip, kept, len(times))
             suffix = encoding.check_suffix(sheet, "contact")

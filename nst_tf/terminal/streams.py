@@ -11,6 +11,8 @@ def open_closed() -> None:
     while hole <= 2:
         hole = os.dup(hole)
     os.close(hole)
+    for descriptor in range(3):  # a batch's workers have them, too
+        os.set_inheritable(descriptor, True)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))

@@ -53,11 +53,11 @@ def patches(given: flags.Given) -> int:
             bar.show(found.count, found.total, "pictures")
             if stopped or found.count == found.total:
                 break
-    for path in found.save(typed["output"]):
-        bar.say(f"Saved {path}")
-    if typed["record"]:
-        found.save_record(typed["record"])
-        bar.say(f"Saved {typed['record']}")
+        for path in found.save(typed["output"]):
+            bar.say(f"Saved {path}")
+        if typed["record"]:
+            found.save_record(typed["record"])
+            bar.say(f"Saved {typed['record']}")
     if stopped:
         done = f"{found.count} of {found.total} pictures"
         return _stopped(stopped[0], f"the sheets show {done}.")
@@ -203,7 +203,12 @@ def _grid(given: flags.Given, axes, base, name: str):
     }
     encoding.check_suffix(output)
     pictures = [typed["content"], *(typed["style"] or [])]
-    pictures = [one for one in pictures if one] + options.picture_paths()
+    folder = typed["cells"] or output.with_suffix("")
+    grid = sweep_.grid(typed["content"], typed["style"], axes, folder, options)
+    pictures = [one for one in pictures if one]
+    for cell in grid.cells:
+        pictures += cell.options.picture_paths()
+    record.check_path(Path(folder, "a cell"), "cells")
     for argument, suffixes in (
         ("output", ()),
         ("costs", (".csv", ".json")),
@@ -213,9 +218,7 @@ def _grid(given: flags.Given, axes, base, name: str):
             record.check_path(files[argument], argument, suffixes, pictures)
     if typed["pdf"]:
         sheets.check_matplotlib("pdf")
-    folder = typed["cells"] or output.with_suffix("")
-    content, style = typed["content"], typed["style"]
-    return sweep_.grid(content, style, axes, folder, options), files
+    return grid, files
 
 
 def _write(grid, painted, files, bar: Bar) -> None:
