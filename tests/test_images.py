@@ -1,3 +1,4 @@
+import functools
 import io
 import os
 import pathlib
@@ -577,6 +578,27 @@ def test_rejects_an_unreadable_file(tmp_path):
     with pytest.raises(ValueError, match="Permission denied") as error:
         images.read(path, "content")
     check_one_line(error)
+
+
+def test_what_tensorflow_decodes_is_known_by_its_header(monkeypatch):
+    """And only that: the others are read without."""
+    values = np.random.default_rng(0).integers(0, 65536, (64, 70, 3), np.uint16)
+    grey, small = values[..., :1], Image.new("RGB", (64, 70))
+    files = {
+        "deep": (png16(values), 64, True),
+        "deep, shrunk": (png16(values), 8, False),
+        "deep, nearly": (png16(values), 12, True),
+        "grey": (png16(grey), 64, False),
+        "png": (saved(small, "PNG"), 64, False),
+        "tiff": (sixteen.tiff(values), 64, False),
+        "webp": (saved(small, "WEBP"), 64, True),
+    }
+    monkeypatch.setattr(sixteen, "tensorflow", None)
+    for name, (data, most, expected) in files.items():
+        wanted = functools.partial(images.fit, max_size=most)
+        assert images.by_tensorflow(data, name, wanted) == expected, name
+        if not expected:
+            images.read(data, name, wanted)
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])

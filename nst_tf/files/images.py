@@ -107,12 +107,15 @@ def size(source: File, name: str = "image") -> Size:
         return image.height, image.width
 
 
-def by_tensorflow(source: File, name: str = "image") -> bool:
+def by_tensorflow(
+    source: File, name: str, wanted: Callable[[Size], Size]
+) -> bool:
     """Return whether TensorFlow may have to decode it, by its header."""
     image: Any
     with _open(source, name) as image:
-        if image.format == "PNG":
-            return sixteen.in_colour(image.fp)
+        if image.format == "PNG" and sixteen.in_colour(image.fp):
+            most = SPARE * max(wanted((image.height, image.width)))
+            return min(image.size) // most <= 1  # or Pillow shrinks it
         return image.format == "WEBP"
 
 

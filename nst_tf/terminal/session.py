@@ -1,6 +1,7 @@
 """One stylisation at the terminal: progress, files, and nothing lost."""
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from nst_tf.files import images, record
+from nst_tf.files import images, record, sizes
 from nst_tf.machine import environment
 from nst_tf.request import presets
 from nst_tf.request.options import Options
@@ -69,9 +70,13 @@ def _beginning(content, styles, options) -> Callable[[], Future] | None:
 
     None where TensorFlow decodes one of them: it loads in one thread only.
     """
-    given = [("content", content)] if content is not None else []
-    given += [("style", style) for style in styles]
-    if any([images.by_tensorflow(source, name) for name, source in given]):
+    fitted = functools.partial(sizes.fitted, options=options)
+    late = False
+    if content is not None:
+        late = images.by_tensorflow(content, "content", fitted)
+    for style in styles:
+        late |= images.by_tensorflow(style, "style", lambda own: own)
+    if late:
         return None
 
     def begin() -> Future[sources.Sources]:
