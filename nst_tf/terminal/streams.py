@@ -30,10 +30,10 @@ class Lasting:
     def write(self, text: str) -> int:
         """As a stream's own, but without an OSError."""
         try:
-            return int(self._stream.write(text))
+            self._stream.write(text)  # and some return None
         except OSError:
             self._drop()
-            return len(text)
+        return len(text)
 
     def flush(self) -> None:
         """As a stream's own, but without an OSError."""

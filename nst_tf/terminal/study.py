@@ -202,9 +202,9 @@ def _grid(given: flags.Given, axes, base, name: str):
         "pdf": typed["pdf"],
     }
     encoding.check_suffix(output)
-    pictures = [typed["content"], *(typed["style"] or [])]
     folder = typed["cells"] or output.with_suffix("")
     grid = sweep_.grid(typed["content"], typed["style"], axes, folder, options)
+    pictures = [typed["content"], *(typed["style"] or [])]
     pictures = [one for one in pictures if one]
     for cell in grid.cells:
         pictures += cell.options.picture_paths()
